@@ -1,0 +1,69 @@
+"""maskkit: train, predict and vote on the 18-class mask task; everything is a plugin.
+
+The names here are what a plugin author imports. Each is loaded when it is first asked for, so `import maskkit` costs
+nothing and the names that need torch bring it in only then.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from maskkit.data.augmentation import Augmentation, Draws, per_sample
+    from maskkit.data.images import find_images, open_image
+    from maskkit.data.samples import Samples
+    from maskkit.plugin.component import Component
+    from maskkit.plugin.contracts import Schedule
+    from maskkit.plugin.hookspecs import hookimpl
+    from maskkit.reporting.events import EpochEnd, EpochStart, RunEnd, RunStart, StepEnd
+    from maskkit.reporting.reporter import Reporter
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Augmentation": "maskkit.data.augmentation",
+    "Component": "maskkit.plugin.component",
+    "Draws": "maskkit.data.augmentation",
+    "EpochEnd": "maskkit.reporting.events",
+    "EpochStart": "maskkit.reporting.events",
+    "Reporter": "maskkit.reporting.reporter",
+    "RunEnd": "maskkit.reporting.events",
+    "RunStart": "maskkit.reporting.events",
+    "Samples": "maskkit.data.samples",
+    "Schedule": "maskkit.plugin.contracts",
+    "StepEnd": "maskkit.reporting.events",
+    "find_images": "maskkit.data.images",
+    "hookimpl": "maskkit.plugin.hookspecs",
+    "open_image": "maskkit.data.images",
+    "per_sample": "maskkit.data.augmentation",
+}
+
+__all__ = [
+    "Augmentation",
+    "Component",
+    "Draws",
+    "EpochEnd",
+    "EpochStart",
+    "Reporter",
+    "RunEnd",
+    "RunStart",
+    "Samples",
+    "Schedule",
+    "StepEnd",
+    "__version__",
+    "find_images",
+    "hookimpl",
+    "open_image",
+    "per_sample",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'maskkit' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,95 @@
+"""One short function a command; what is heavy is imported inside."""
+
+import platform
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import maskkit
+from maskkit.config import (
+    EvaluateConfig,
+    ListPluginsConfig,
+    PredictConfig,
+    TrainConfig,
+    VersionConfig,
+    VoteConfig,
+)
+
+if TYPE_CHECKING:
+    from maskkit.cli.shell import Command
+    from maskkit.plugin.registry import Registry
+
+__all__ = ["evaluate", "list_plugins", "predict", "show_help", "show_overview", "train", "version", "vote"]
+
+
+def train(config: TrainConfig, sources: Mapping[str, str]) -> int:
+    """Train, then predict the eval images from the best checkpoint."""
+    from maskkit.engine.training import train as run_training
+
+    run_training(config, sources, _registry())
+    return 0
+
+
+def predict(config: PredictConfig, _: Mapping[str, str]) -> int:
+    """Write the hard and the soft predictions of a folder of images."""
+    from maskkit.engine.prediction import predict as run_prediction
+
+    run_prediction(config, _registry())
+    return 0
+
+
+def evaluate(config: EvaluateConfig, _: Mapping[str, str]) -> int:
+    """Print the scores of a file of predictions."""
+    from maskkit.cli.scores import print_evaluation
+
+    print_evaluation(config)
+    return 0
+
+
+def vote(config: VoteConfig, _: Mapping[str, str]) -> int:
+    """Vote over files of predictions and print how far they agree."""
+    from maskkit.cli.voting import run_vote
+
+    run_vote(config, _registry())
+    return 0
+
+
+def list_plugins(config: ListPluginsConfig, _: Mapping[str, str]) -> int:
+    """Print what is installed, for people or for programs."""
+    from maskkit.cli.listing import is_unwell, print_json, print_table
+
+    plugins = _registry().plugins
+    show = print_json if config.format == "json" else print_table
+    show(plugins, config.kind)
+    return 1 if config.strict and any(is_unwell(plugin) for plugin in plugins) else 0
+
+
+def version(_: VersionConfig, __: Mapping[str, str]) -> int:
+    """Print versions, read from metadata so that torch stays where it is."""
+    from importlib.metadata import version as installed
+
+    print(f"maskkit {maskkit.__version__}")
+    print(f"python {platform.python_version()}")
+    print(f"torch {installed('torch')}")
+    return 0
+
+
+def show_overview(commands: "Mapping[str, Command]") -> int:
+    """Print the help of maskkit itself."""
+    from maskkit.cli.help import overview
+
+    print(overview(commands))
+    return 0
+
+
+def show_help(command: "Command") -> int:
+    """Print the help of one command, with the names that are installed."""
+    from maskkit.cli.help import command_help
+
+    print(command_help(command, _registry()))
+    return 0
+
+
+def _registry() -> "Registry":
+    from maskkit.plugin.registry import Registry
+
+    return Registry.discovered()

@@ -1,0 +1,184 @@
+"""python-fire, tamed: the command line is checked whole, then Fire picks the command, and the command runs last.
+
+Fire by itself runs a function before it notices an unknown flag, binds stray words to the next parameter and guesses
+at types. So each token is checked first against the command's config, its text is handed to Fire as a quoted literal,
+which arrives unchanged, and what Fire calls only notes what to do.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskkit.cli import commands
+from maskkit.cli.arguments import read_arguments
+from maskkit.config import (
+    EvaluateConfig,
+    ListPluginsConfig,
+    PredictConfig,
+    TrainConfig,
+    VersionConfig,
+    VoteConfig,
+)
+from maskkit.errors import MaskkitError, UnknownNameError, UsageError, nearest
+from maskkit.flags import Flag, Layer, build, flag, flags_of, read_config_file
+
+__all__ = ["COMMANDS", "Command", "main"]
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """A word of the command line: the config that its flags fill, and the function that takes it."""
+
+    name: str
+    config: type
+    run: Callable[[Any, Mapping[str, str]], int]
+    examples: tuple[str, ...]
+    takes_config_file: bool = False
+
+    @property
+    def summary(self) -> str:
+        return (self.config.__doc__ or "").strip()
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(
+            "train",
+            TrainConfig,
+            commands.train,
+            (
+                "maskkit train",
+                "maskkit train --data_dir=train/images --model=Efficientnet_b3 --epochs=30 --batch_size=16",
+                "maskkit train --classification=mask --criterion=focal --criterion_args=gamma=1.5",
+            ),
+            takes_config_file=True,
+        ),
+        Command("predict", PredictConfig, commands.predict, ("maskkit predict runs/exp --images=photos --out=answers",)),
+        Command(
+            "evaluate",
+            EvaluateConfig,
+            commands.evaluate,
+            ("maskkit evaluate runs/exp", "maskkit evaluate submission.csv --truth=answers.csv"),
+        ),
+        Command(
+            "vote",
+            VoteConfig,
+            commands.vote,
+            (
+                "maskkit vote runs/*/predictions/eval_soft.csv --out=vote.csv",
+                "maskkit vote --mask=m.csv --gender=g1.csv,g2.csv --age=a.csv --out=vote.csv",
+            ),
+        ),
+        Command(
+            "list-plugins",
+            ListPluginsConfig,
+            commands.list_plugins,
+            ("maskkit list-plugins --kind=loss", "maskkit list-plugins --format=json --strict"),
+        ),
+        Command("version", VersionConfig, commands.version, ("maskkit version",)),
+    )
+}
+
+
+class Job:
+    """What Fire returns: inert, with nothing that it could chain, print or call."""
+
+    def __init__(self, command: Command, words: tuple[str, ...], flags: Mapping[str, str]) -> None:
+        self._command, self._words, self._flags = command, words, flags
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line and return its exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in tokens
+    try:
+        return _dispatch([token for token in tokens if token != "--debug"])
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED, debug=debug)
+    except MaskkitError as error:
+        return _fail(str(error), error.exit_code, debug=debug)
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `| head` does; a second attempt to flush would complain.
+        with suppress(OSError):
+            sys.stdout.close()
+        return 0
+    except Exception as error:  # noqa: BLE001  a person gets one line; --debug shows where it came from
+        text = f"{type(error).__name__}: {error}\nThis is a fault of maskkit or of a plugin; --debug shows where."
+        return _fail(text, 1, debug=debug)
+
+
+def _dispatch(tokens: list[str]) -> int:
+    if not tokens or tokens[0] in {"-h", "--help", "help"}:
+        return commands.show_overview(COMMANDS)
+    command = _command_named(tokens[0])
+    if {"-h", "--help"} & set(tokens[1:]):
+        return commands.show_help(command)
+    job = _ask_fire(command, tokens[1:])
+    config, sources = _fill(command, job._words, job._flags)  # noqa: SLF001  private so that Fire cannot chain into it
+    return command.run(config, sources)
+
+
+def _command_named(word: str) -> Command:
+    name = {"--version": "version"}.get(word, word.replace("_", "-"))
+    if name not in COMMANDS:
+        near = nearest(name, COMMANDS)
+        advice = f"Did you mean {near}?" if near else f"Commands: {', '.join(COMMANDS)}."
+        raise UnknownNameError(f"unknown command {word!r}", hint=advice)
+    return COMMANDS[name]
+
+
+def _ask_fire(command: Command, tokens: list[str]) -> Job:
+    """Let Fire pick the command; tokens are checked before, and every value reaches it as a quoted literal."""
+    import fire
+
+    arguments = read_arguments(tokens, _flags_with_config(command), command.name)
+
+    def note(*words: str, **flags: str) -> Job:
+        return Job(command, words, flags)
+
+    line = [command.name, *map(repr, arguments.words)]
+    line += [f"--{name}={text!r}" for name, text in arguments.flags.items()]
+    job = fire.Fire({command.name: note}, command=line, name="maskkit", serialize=lambda _: None)
+    if not isinstance(job, Job):
+        raise UsageError(f"{' '.join(tokens)!r} is not understood", hint=f"See: maskkit {command.name} --help")
+    return job
+
+
+def _flags_with_config(command: Command) -> dict[str, Flag]:
+    return flags_of(command.config) | (flags_of(_ConfigFile) if command.takes_config_file else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ConfigFile:
+    """The flag that names a file of flags."""
+
+    config: Path | None = flag(None, "A config.json, or any JSON object of flags.")
+
+
+def _fill(command: Command, words: tuple[str, ...], texts: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
+    layers = []
+    values: dict[str, object] = dict(texts)
+    if command.takes_config_file and "config" in values:
+        layers.append(read_config_file(Path(str(values.pop("config"))).expanduser()))
+    places = [one for one in flags_of(command.config).values() if one.word]
+    for place, word in zip(places, words, strict=False):
+        values[place.name] = list(words) if place.takes_many_words else word
+    layers.append(Layer("flag", values))
+    return build(command.config, layers)
+
+
+def _fail(text: str, code: int, *, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    first, *others = text.splitlines() or [""]
+    label = "" if code == INTERRUPTED else "error: "
+    print(f"{label}{first}", *(f"  {line}" for line in others), sep="\n", file=sys.stderr)
+    return code

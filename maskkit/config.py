@@ -1,0 +1,152 @@
+"""One frozen dataclass a command: it gives the flags, their help, their checks, and what config.json holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from maskkit.flags import MISSING, flag
+
+__all__ = ["EvaluateConfig", "ListPluginsConfig", "PredictConfig", "TrainConfig", "VersionConfig", "VoteConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a model and write a run folder with its checkpoints, metrics and predictions."""
+
+    data_dir: Path | None = flag(
+        None,
+        "Folder of <id>_<gender>_<race>_<age> folders; else $SM_CHANNEL_TRAIN, /opt/ml/input/data/train/images,"
+        " or drawn faces when there is none of these.",
+        section="Data",
+    )
+    dataset: str | None = flag(
+        None,
+        "How the folder is read and split; MaskSplitByProfileDataset where there is data, else DrawnFaces.",
+        section="Data",
+        kind="dataset",
+    )
+    dataset_args: dict[str, Any] = flag({}, "Options of the dataset.", section="Data")
+    val_ratio: float = flag(0.2, "Share of the people held out for validation.", section="Data", above=0, maximum=0.9)
+    eval_dir: Path | Literal["auto", "none"] = flag(
+        "auto", "Folder with info.csv and images/ to predict; auto: the eval folder beside train.", section="Data"
+    )
+    augmentation: str = flag("BaseAugmentation", "Preprocessing and augmentation.", section="Data", kind="augmentation")
+    augmentation_args: dict[str, Any] = flag({}, "Options of the augmentation.", section="Data")
+    resize: tuple[int, int] = flag((128, 96), "Height and width that the network sees.", section="Data", minimum=16)
+    batch_size: int = flag(64, "Images a training step.", section="Data", minimum=1)
+    valid_batch_size: int = flag(256, "Images a validation step.", section="Data", minimum=1)
+    num_workers: int | Literal["auto"] = flag(
+        "auto", "Processes that decode images; auto fits the cores that are really available.", section="Data", minimum=0
+    )
+
+    classification: Literal["multi", "mask", "gender", "age", "multihead"] = flag(
+        "multi", "What to learn: one softmax of 18, one axis, or three heads composed to 18.", section="Model"
+    )
+    model: str = flag("BaseModel", "The network.", section="Model", kind="model")
+    model_args: dict[str, Any] = flag({}, "Options of the network.", section="Model")
+    pretrained: bool | Literal["auto"] = flag(
+        "auto", "Start from ImageNet weights; auto: where the model has them.", section="Model"
+    )
+    weights: str | None = flag(
+        None, "Start from this .pth or .safetensors file, or URL of one, instead.", section="Model"
+    )
+
+    criterion: str = flag("cross_entropy", "The loss.", section="Optimisation", kind="loss")
+    criterion_args: dict[str, Any] = flag({}, "Options of the loss.", section="Optimisation")
+    class_weights: Literal["none", "balanced"] = flag(
+        "none", "Weigh classes by N/(K n_k) in a loss that can.", section="Optimisation"
+    )
+    epochs: int = flag(30, "Passes over the training images.", section="Optimisation", minimum=1)
+    optimizer: str = flag("Adam", "The optimizer.", section="Optimisation", kind="optimizer")
+    optimizer_args: dict[str, Any] = flag({}, "Options of the optimizer.", section="Optimisation")
+    lr: float = flag(1e-3, "Learning rate.", section="Optimisation", above=0)
+    weight_decay: float = flag(5e-5, "Weight decay.", section="Optimisation", minimum=0)
+    scheduler: str = flag(
+        "step10", "How the learning rate moves; step10 divides it by 10 after epochs 10, 20 and 25, counted from 0.",
+        section="Optimisation", kind="scheduler",
+    )  # fmt: skip
+    scheduler_args: dict[str, Any] = flag({}, "Options of the scheduler.", section="Optimisation")
+    lr_decay_step: int | None = flag(
+        None, "Divide the learning rate by 10 every so many epochs (selects StepLR).", section="Optimisation", minimum=1
+    )
+    clip_norm: float | None = flag(
+        None, "Clip the norm of the gradient to this.", section="Optimisation", above=0
+    )
+    patience: int = flag(
+        0, "Stop after so many epochs without a better validation macro F1; 0 never stops.", section="Optimisation",
+        minimum=0,
+    )  # fmt: skip
+
+    device: str = flag("auto", "auto, cpu, cuda, cuda:1 or mps.", section="Machine")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
+        "auto", "Number format of the network's arithmetic; the loss is always float32.", section="Machine"
+    )
+    seed: int = flag(42, "Fixes the split, the weights, the order and the augmentation.", section="Machine", minimum=0)
+
+    name: str = flag("exp", "Name of the run folder; -2, -3 .. is added when it exists.", section="Output")
+    model_dir: Path | None = flag(None, "Folder of run folders; else $SM_MODEL_DIR, or runs.", section="Output")
+    reporters: tuple[str, ...] = flag(
+        ("console", "tensorboard", "csv"), "Who reports the run.", section="Output", kind="reporter"
+    )
+    log_interval: int = flag(20, "Steps between two reports of the loss.", section="Output", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Predict a folder of images from a run's best checkpoint alone."""
+
+    run: Path = flag(MISSING, "A run folder, or a .safetensors checkpoint.", word=True)
+    images: Path | None = flag(None, "Folder of images; by name, or in the order of --info.", section="Input")
+    info: Path | None = flag(None, "CSV with a column ImageID: which images, in which order.", section="Input")
+    checkpoint: Literal["best", "last"] = flag("best", "Which checkpoint of the run.", section="Input")
+    out: Path | None = flag(None, "Folder for eval_hard.csv and eval_soft.csv; else the run's predictions.", section="Output")
+    batch_size: int = flag(256, "Images a step.", section="Machine", minimum=1)
+    num_workers: int | Literal["auto"] = flag("auto", "Processes that decode images.", section="Machine", minimum=0)
+    device: str = flag("auto", "auto, cpu, cuda, cuda:1 or mps.", section="Machine")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
+        "auto", "Number format of the network's arithmetic; auto: as in the training.", section="Machine"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Score predictions: macro F1, each class, each axis, and the confusion."""
+
+    source: Path = flag(MISSING, "A CSV of predictions, or a run folder.", word=True)
+    truth: Path | None = flag(None, "CSV ImageID,ans with the true 18 classes; else the file's column truth.")
+    classification: Literal["auto", "multi", "mask", "gender", "age", "multihead"] = flag(
+        "auto", "What the file predicts; auto: from its run, or its number of columns."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteConfig:
+    """Vote over files of predictions."""
+
+    files: tuple[Path, ...] = flag((), "Prediction CSVs; three single-task ones in the order mask, gender, age.", word=True)
+    out: Path | None = flag(None, "Write ImageID,ans here.", section="Output")
+    soft_out: Path | None = flag(None, "Write the mixed probabilities here.", section="Output")
+    how: str = flag("soft", "The rule of the vote.", section="Vote", kind="vote")
+    weights: tuple[float, ...] | None = flag(None, "One weight a file, in their order.", section="Vote", minimum=0)
+    space: Literal["auto", "prob", "logit"] = flag(
+        "auto", "What the columns hold; auto looks at each file and says what it found.", section="Vote"
+    )
+    mask: tuple[Path, ...] = flag((), "Files of the mask task, by comma.", section="Three tasks to one")
+    gender: tuple[Path, ...] = flag((), "Files of the gender task, by comma.", section="Three tasks to one")
+    age: tuple[Path, ...] = flag((), "Files of the age task, by comma.", section="Three tasks to one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListPluginsConfig:
+    """List every plugin: where it comes from, its state and cause, and what it offers."""
+
+    kind: Literal["all", "model", "loss", "augmentation", "dataset", "optimizer", "scheduler", "reporter", "vote"] = flag(
+        "all", "Only components of this kind."
+    )
+    format: Literal["table", "json"] = flag("table", "For people or for programs.")
+    strict: bool = flag(False, "Exit with 1 when a plugin is BROKEN, in CONFLICT or EMPTY.")  # noqa: FBT003
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionConfig:
+    """Print the versions of maskkit, Python and torch."""

@@ -1,0 +1,135 @@
+"""Reading images: which files count, whether they can be read, and one RGB picture of whatever a file holds."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from maskkit.errors import DataError
+
+__all__ = ["IMAGE_ENDINGS", "MAX_PIXELS", "check_headers", "first_few", "is_image_name", "find_images", "open_image"]
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp")
+MAX_PIXELS = 89_478_485  # where Pillow begins to speak of a decompression bomb: a quarter of a gigabyte decoded
+
+# What is found under those endings in practice. The rest of Pillow's formats stays shut: EPS would start Ghostscript.
+_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "WEBP", "TIFF")
+_CAUSES: tuple[tuple[type[Exception], str], ...] = (
+    (FileNotFoundError, "there is no such file"),
+    (IsADirectoryError, "it is a folder"),
+    (PermissionError, "this user may not read it"),
+    (Image.DecompressionBombError, f"it has more than {MAX_PIXELS} pixels"),
+    (Image.DecompressionBombWarning, f"it has more than {MAX_PIXELS} pixels"),
+)
+_NUM_THREADS = 8
+_NUM_SHOWN = 10
+
+
+def first_few(items: Iterable[object], separator: str = ", ") -> str:
+    """Return the first ten items as text, and how many more there are."""
+    texts = [str(item) for item in items]
+    more = len(texts) - _NUM_SHOWN
+    return separator.join([*texts[:_NUM_SHOWN], *([f"and {more} more"] if more > 0 else [])])
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file of that name is taken for an image: by its ending, in any case, and never a hidden file."""
+    return not name.startswith(".") and name.lower().endswith(IMAGE_ENDINGS)
+
+
+def find_images(folder: str | Path) -> list[str]:
+    """Return the names of a folder's images, sorted.
+
+    Raises:
+        DataError: the folder cannot be listed.
+    """
+    try:
+        # A link that leads nowhere is kept: it is reported when it is read, where leaving it out would lose an image.
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if is_image_name(entry.name) and not entry.is_dir())
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be listed: {error.strerror}") from error
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """Return the picture in a file as RGB, upright; of an animation its first frame, and without its transparency.
+
+    16 bits a channel become 8. Floats are read as 0..1, or as 0..255 when one exceeds 1.
+
+    Raises:
+        DataError: the file is missing, no image, damaged, cut short, or has more than `MAX_PIXELS` pixels.
+    """
+    try:
+        with _open(path) as image:
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
+    except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
+        raise DataError(
+            f"the image {path} cannot be read: {_cause(path, error)}", hint="Replace the file, or take it out."
+        ) from error
+
+
+def check_headers(paths: Sequence[str], *, on_progress: Callable[[int, int], None] | None = None) -> None:
+    """Read the header of every file, without decoding it; `on_progress` is told (files read, files in all).
+
+    Raises:
+        DataError: some files cannot be read; it names how many, and ten of them with their causes.
+    """
+    faults = []
+    with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        for number, (path, fault) in enumerate(zip(paths, pool.map(_header_fault, paths), strict=True), start=1):
+            if fault:
+                faults.append(f"{path}: {fault}")
+            if on_progress:
+                on_progress(number, len(paths))
+    if faults:
+        raise DataError(
+            f"{len(faults)} of {len(paths)} images cannot be read:\n  " + first_few(faults, "\n  "),
+            hint="Replace these files, or take them out.",
+        )
+
+
+def _header_fault(path: str) -> str:
+    """Return what is wrong with a file's header, or "" when nothing is."""
+    try:
+        _open(path).close()
+    except Exception as error:  # noqa: BLE001  damaged bytes make Pillow raise nearly anything, and all of it is reported
+        return _cause(path, error)
+    return ""
+
+
+def _open(path: str | Path) -> Image.Image:
+    image = Image.open(path, formats=_FORMATS)
+    # Pillow only warns up to twice its limit, and that limit can be switched off; warnings filters belong to the user.
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise Image.DecompressionBombError
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # Every format that gives whole numbers beyond 8 bits gives 16 of them; 65535 / 255 = 257.
+        values = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        floats = np.nan_to_num(np.asarray(image))
+        scale = 255 if floats.max() <= 1 else 1
+        return Image.fromarray((floats * scale).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA").convert("RGB")  # straight to RGB, Pillow warns of what becomes of the transparency
+    return image.convert("RGB")
+
+
+def _cause(path: str | Path, error: Exception) -> str:
+    for kind, text in _CAUSES:
+        if isinstance(error, kind):
+            return text
+    if isinstance(error, UnidentifiedImageError):
+        with Path(path).open("rb") as file:
+            beginning = file.read(12)
+        return f"it holds no image; it begins with {beginning!r}" if beginning else "it is empty"
+    return f"it is damaged ({error or type(error).__name__})"

@@ -1,0 +1,173 @@
+"""Flags declared as the fields of a dataclass: their types, bounds and layers."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from maskkit.conversion import convert, describe
+from maskkit.errors import UsageError, nearest
+
+__all__ = ["MISSING", "Flag", "Layer", "as_json", "build", "flag", "flags_of", "read_config_file"]
+
+Config = TypeVar("Config")
+
+
+def flag(
+    default: Any,
+    text: str,
+    *,
+    section: str = "",
+    kind: str = "",
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    word: bool = False,
+) -> Any:
+    """Declare a flag: default and one sentence; for component names their kind; for numbers their bounds.
+
+    `word` makes it a word without dashes instead: one, or all that are left when its type is a tuple.
+    """
+    metadata = {
+        "text": text,
+        "section": section,
+        "kind": kind,
+        "minimum": minimum,
+        "above": above,
+        "maximum": maximum,
+        "word": word,
+    }
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A field of a config as the command line sees it."""
+
+    name: str
+    annotation: Any
+    default: Any
+    text: str
+    section: str
+    kind: str
+    minimum: float | None
+    above: float | None
+    maximum: float | None
+    word: bool
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the flag alone, without a value, means true."""
+        return bool in (self.annotation, *getattr(self.annotation, "__args__", ()))
+
+    @property
+    def takes_many_words(self) -> bool:
+        return self.word and self.default == ()
+
+    @property
+    def type_name(self) -> str:
+        return describe(self.annotation)
+
+    def convert(self, value: object) -> Any:
+        """Return `value` as this flag's type, within its bounds.
+
+        Raises:
+            UsageError: names the flag, what was received and what is valid.
+        """
+        try:
+            converted = convert(value, self.annotation)
+            self._check_bounds(converted)
+        except ValueError as error:
+            spelled = self.name.upper() if self.word else f"--{self.name}"
+            raise UsageError(f"{spelled} {error}; received {value!r}") from None
+        return converted
+
+    def _check_bounds(self, value: Any) -> None:
+        for number in value if isinstance(value, tuple) else (value,):
+            if not isinstance(number, int | float) or isinstance(number, bool):
+                continue
+            if self.minimum is not None and number < self.minimum:
+                raise ValueError(f"must be at least {self.minimum:g}")
+            if self.above is not None and number <= self.above:
+                raise ValueError(f"must be above {self.above:g}")
+            if self.maximum is not None and number > self.maximum:
+                raise ValueError(f"must be at most {self.maximum:g}")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values of one origin, such as the flags or a config file, by flag name."""
+
+    source: str
+    values: Mapping[str, object]
+
+
+def flags_of(config: type) -> dict[str, Flag]:
+    """Return the flags of a config class by name, in the order declared."""
+    hints = get_type_hints(config)
+    return {
+        one.name: Flag(name=one.name, annotation=hints[one.name], default=_default(one), **one.metadata)
+        for one in dataclasses.fields(config)
+    }
+
+
+def build(config: type[Config], layers: Iterable[Layer]) -> tuple[Config, dict[str, str]]:
+    """Return the config that the layers make, later ones winning, and where each value came from.
+
+    Raises:
+        UsageError: a name is unknown, a value is not of its type, or a needed word is missing.
+    """
+    flags = flags_of(config)
+    values: dict[str, Any] = {}
+    sources = dict.fromkeys(flags, "default")
+    for layer in layers:
+        for name, value in layer.values.items():
+            if name not in flags:
+                near = nearest(name, flags)
+                advice = f"Did you mean {near}?" if near else f"Valid: {', '.join(flags)}."
+                raise UsageError(f"unknown name {name!r} in {layer.source}", hint=advice)
+            values[name] = flags[name].convert(value)
+            sources[name] = layer.source
+    for one in flags.values():
+        if one.default is MISSING and one.name not in values:
+            raise UsageError(f"{one.name.upper()} is missing: {one.text}")
+    return config(**values), sources
+
+
+def as_json(config: Any) -> dict[str, Any]:
+    """Return the values of a config as JSON can hold them; `build` takes them back."""
+    return {name: _plain(getattr(config, name)) for name in flags_of(type(config))}
+
+
+def read_config_file(path: Path) -> Layer:
+    """Return the values that a config.json, or a plain JSON object of flags, holds.
+
+    Raises:
+        UsageError: the file cannot be read, or is no such object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config: cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"--config: {path} is no JSON: {error}") from None
+    values = content.get("values", content) if isinstance(content, dict) else None
+    if not isinstance(values, dict):
+        raise UsageError(f"--config: {path} must hold a JSON object of flags and values")
+    return Layer(str(path), {name.replace("-", "_"): value for name, value in values.items()})
+
+
+def _default(one: dataclasses.Field[Any]) -> Any:
+    return one.default_factory() if one.default_factory is not MISSING else one.default
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return value

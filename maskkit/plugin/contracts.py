@@ -1,0 +1,104 @@
+"""What the factory of each kind takes and gives; the engine passes the keywords named here and the user's options.
+
+Options arrive from flags such as `--model_args='{"drop": 0.3}'` and are bound to the factory's own signature, so a
+factory spells its keywords out.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+    from torch.optim import Optimizer
+
+    from maskkit.data.augmentation import Augmentation
+    from maskkit.data.samples import Samples
+    from maskkit.reporting.reporter import Reporter
+
+__all__ = ["RESERVED", "AugmentationFactory", "DatasetFactory", "LossFactory", "ModelFactory", "OptimizerFactory"]
+__all__ += ["ReporterFactory", "Schedule", "SchedulerFactory", "VoteFactory", "VoteRule"]
+
+
+class ModelFactory(Protocol):
+    """A network: float images [B, 3, H, W] -> logits [B, num_outputs]."""
+
+    def __call__(self, num_outputs: int, *, pretrained: bool, **options: Any) -> "nn.Module": ...
+
+
+class LossFactory(Protocol):
+    """A loss: (float32 logits [B, C], targets int64 [B], or float [B, C] with `soft_targets`) -> scalar.
+
+    `class_counts` holds the number of training images of each class, int64 [C].
+    """
+
+    def __call__(self, *, num_classes: int, class_counts: "NDArray[np.int64]", **options: Any) -> "nn.Module": ...
+
+
+class AugmentationFactory(Protocol):
+    """Preprocessing to (height, width), and what training adds to it."""
+
+    def __call__(self, *, size: tuple[int, int], **options: Any) -> "Augmentation": ...
+
+
+class DatasetFactory(Protocol):
+    """A reader of a folder; None stands for a data set that brings its own."""
+
+    def __call__(self, data_dir: Path | None, **options: Any) -> "Samples": ...
+
+
+class OptimizerFactory(Protocol):
+    """A torch optimizer of the parameters."""
+
+    def __call__(
+        self, parameters: "Iterable[nn.Parameter]", *, lr: float, weight_decay: float, **options: Any
+    ) -> "Optimizer": ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A torch scheduler, when it steps, and the column of metrics.csv that it watches, when it watches one."""
+
+    scheduler: Any
+    interval: Literal["epoch", "step"] = "epoch"
+    monitor: str | None = None
+
+
+class SchedulerFactory(Protocol):
+    """A schedule of the learning rate over `epochs` of `steps_per_epoch` steps."""
+
+    def __call__(
+        self, optimizer: "Optimizer", *, epochs: int, steps_per_epoch: int, **options: Any
+    ) -> Schedule: ...
+
+
+class ReporterFactory(Protocol):
+    """A reporter; it learns of the run in on_run_start."""
+
+    def __call__(self, **options: Any) -> "Reporter": ...
+
+
+VoteRule = Callable[["NDArray[np.float64]", "NDArray[np.float64]"], "NDArray[np.float64]"]
+"""(probabilities [M, N, K], weights [M]) -> mixed probabilities [N, K]."""
+
+
+class VoteFactory(Protocol):
+    """A rule of voting."""
+
+    def __call__(self, **options: Any) -> VoteRule: ...
+
+
+RESERVED = {
+    "model": {"num_outputs", "pretrained"},
+    "loss": {"num_classes", "class_counts"},
+    "augmentation": {"size"},
+    "dataset": {"data_dir"},
+    "optimizer": {"parameters", "lr", "weight_decay"},
+    "scheduler": {"optimizer", "epochs", "steps_per_epoch"},
+    "reporter": set[str](),
+    "vote": set[str](),
+}
+"""By kind, the arguments that the engine passes; every other keyword of a factory is an option of the user's."""

@@ -1,0 +1,113 @@
+"""Finding plugins one entry point at a time, so that what breaks one leaves the others alive."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib.metadata import EntryPoint, entry_points
+
+import pluggy
+
+from maskkit.plugin import hookspecs
+from maskkit.plugin.component import Component
+
+__all__ = ["BUILTIN", "DISABLE_VARIABLE", "Plugin", "State", "discover"]
+
+DISABLE_VARIABLE = "MASKKIT_DISABLE_PLUGINS"
+BUILTIN = "builtin"
+"""The name of the plugin that ships in the box."""
+
+
+class State(StrEnum):
+    """What became of a plugin: OK, its import or hooks failed, switched off, its names are taken, nothing offered."""
+
+    OK = "OK"
+    BROKEN = "BROKEN"
+    DISABLED = "DISABLED"
+    CONFLICT = "CONFLICT"
+    EMPTY = "EMPTY"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An installed plugin, what became of it, and what it offers by kind."""
+
+    name: str
+    distribution: str
+    version: str
+    state: State
+    cause: str = ""
+    components: Mapping[str, tuple[Component, ...]] = field(default_factory=dict)
+
+    @property
+    def is_builtin(self) -> bool:
+        return self.name == BUILTIN and self.distribution == "maskkit"
+
+
+def discover(environment: Mapping[str, str] = os.environ) -> list[Plugin]:
+    """Return every installed plugin: maskkit's own first, then by name and distribution."""
+    disabled = {name.strip() for name in environment.get(DISABLE_VARIABLE, "").split(",") if name.strip()}
+    plugins = [_examine(entry, disabled) for entry in entry_points(group=hookspecs.ENTRY_POINT_GROUP)]
+    return sorted(plugins, key=lambda plugin: (not plugin.is_builtin, plugin.name, plugin.distribution))
+
+
+def _examine(entry: EntryPoint, disabled: set[str]) -> Plugin:
+    distribution = entry.dist.name if entry.dist else "unknown"
+    version = entry.dist.version if entry.dist else "unknown"
+
+    def found(state: State, cause: str = "", components: Mapping[str, tuple[Component, ...]] | None = None) -> Plugin:
+        return Plugin(entry.name, distribution, version, state, cause, components or {})
+
+    is_builtin = entry.name == BUILTIN and distribution == "maskkit"
+    if not is_builtin and disabled & {"*", entry.name, distribution}:
+        return found(State.DISABLED, f"switched off by {DISABLE_VARIABLE}")
+    try:
+        components = _collect(entry)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  a plugin may raise anything, SystemExit at import included
+        return found(State.BROKEN, _first_line(error))
+    if not components:
+        return found(State.EMPTY, _why_empty(entry))
+    return found(State.OK, components=components)
+
+
+def _collect(entry: EntryPoint) -> dict[str, tuple[Component, ...]]:
+    """Import one plugin and call its hooks, in a manager of its own so that nobody else is in the way."""
+    manager = pluggy.PluginManager("maskkit")
+    manager.add_hookspecs(hookspecs)
+    manager.register(entry.load(), name=entry.name)
+    manager.check_pending()  # without it a misspelled hook goes unnoticed
+    offered = {}
+    for kind, hook in hookspecs.KINDS.items():
+        answers = getattr(manager.hook, hook.__name__)()
+        components = tuple(component for answer in answers for component in _checked(hook.__name__, answer))
+        if components:
+            offered[kind] = components
+    return offered
+
+
+def _checked(hook: str, answer: Iterable[Component]) -> list[Component]:
+    components = list(answer)
+    for component in components:
+        if not isinstance(component, Component):
+            raise TypeError(f"{hook} must return Components, but gave {component!r}")
+    names = [component.name for component in components]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{hook} offers {', '.join(twice)} twice")
+    return components
+
+
+def _first_line(error: BaseException) -> str:
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def _why_empty(entry: EntryPoint) -> str:
+    module = sys.modules.get(entry.module)
+    unmarked = sorted(name for name in vars(module) if name.startswith("maskkit_")) if module else []
+    if unmarked:
+        return f"offers nothing: is @hookimpl missing, or the answer empty, at {', '.join(unmarked)}?"
+    return f"offers nothing: {entry.module} implements no hook of maskkit"

@@ -1,0 +1,128 @@
+"""The names of everything that the plugins offer: who owns each, which are in conflict, and what is near a typo."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from maskkit.errors import PluginError, UnknownNameError, nearest
+from maskkit.plugin.component import Component, load_target
+from maskkit.plugin.discovery import Plugin, State, discover
+from maskkit.plugin.hookspecs import KINDS
+
+__all__ = ["Offer", "Registry"]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A component with its kind and the plugin that offers it."""
+
+    kind: str
+    component: Component
+    plugin: Plugin
+
+    def load(self) -> Any:
+        """Import and return the factory.
+
+        Raises:
+            PluginError: the import fails; the owner is named.
+        """
+        try:
+            return load_target(self.component.target)
+        except Exception as error:
+            owner = f"{self.plugin.distribution} {self.plugin.version}"
+            raise PluginError(
+                f"{self.kind} {self.component.name!r} of {owner} cannot be loaded from {self.component.target}:"
+                f" {type(error).__name__}: {error}",
+                hint=f"Mend or uninstall it, or switch it off: MASKKIT_DISABLE_PLUGINS={self.plugin.name}",
+            ) from error
+
+
+class Registry:
+    """All offers of all plugins; built once by a command and passed down."""
+
+    def __init__(self, plugins: Iterable[Plugin]) -> None:
+        found = list(plugins)
+        self._owners = _owners(found)
+        self.plugins = [_with_conflicts(plugin, self._owners, found) for plugin in found]
+
+    @classmethod
+    def discovered(cls) -> "Registry":
+        """Return the registry of what is installed."""
+        return cls(discover())
+
+    def names(self, kind: str) -> list[str]:
+        """Return every name of a kind as it can be typed: `plugin:Name` where a bare one would be ambiguous."""
+        spelled = []
+        for name, owners in self._owners[kind].items():
+            winner = _winner(owners)
+            spelled += [name] if winner else []
+            spelled += [_spelling(plugin, name, owners) for plugin in owners if plugin is not winner]
+        return spelled
+
+    def find(self, kind: str, name: str) -> Offer:
+        """Return the offer that `name` or `plugin:name` stands for.
+
+        Raises:
+            UnknownNameError: nobody offers it, or several do and the name does not say which.
+        """
+        prefix, _, bare = name.rpartition(":")
+        owners = self._owners[kind].get(bare, [])
+        if prefix:
+            owners = [plugin for plugin in owners if prefix in {plugin.name, plugin.distribution}]
+        winner = _winner(owners)
+        if winner:
+            component = next(one for one in winner.components[kind] if one.name == bare)
+            return Offer(kind, component, winner)
+        if owners:
+            spellings = " or ".join(_spelling(plugin, bare, owners) for plugin in owners)
+            raise UnknownNameError(f"{len(owners)} plugins offer a {kind} named {bare!r}", hint=f"Say {spellings}.")
+        raise UnknownNameError(f"unknown {kind} {name!r}", hint=self._advice(kind, name))
+
+    def _advice(self, kind: str, name: str) -> str:
+        valid = self.names(kind)
+        near = nearest(name, valid)
+        advice = f"Did you mean {near}?\n" if near else ""
+        advice += f"Valid: {', '.join(valid)}."
+        unwell = [plugin for plugin in self.plugins if plugin.state in {State.BROKEN, State.DISABLED}]
+        if unwell:
+            advice += "\nNot available: " + "; ".join(f"{plugin.name} ({plugin.cause})" for plugin in unwell) + "."
+        return advice
+
+
+def _owners(plugins: list[Plugin]) -> dict[str, dict[str, list[Plugin]]]:
+    """Return, by kind and name, the plugins that offer it."""
+    owners: dict[str, dict[str, list[Plugin]]] = {kind: defaultdict(list) for kind in KINDS}
+    for plugin in plugins:
+        for kind, components in plugin.components.items():
+            for component in components:
+                owners[kind][component.name].append(plugin)
+    return owners
+
+
+def _winner(owners: list[Plugin]) -> Plugin | None:
+    """Return whose the bare name is: the only owner's, or maskkit's own, since names in the box are reserved."""
+    if len(owners) == 1:
+        return owners[0]
+    return next((plugin for plugin in owners if plugin.is_builtin), None)
+
+
+def _spelling(plugin: Plugin, name: str, owners: list[Plugin]) -> str:
+    alone = sum(other.name == plugin.name for other in owners) == 1
+    return f"{plugin.name if alone else plugin.distribution}:{name}"
+
+
+def _with_conflicts(plugin: Plugin, owners: Mapping[str, Mapping[str, list[Plugin]]], plugins: list[Plugin]) -> Plugin:
+    causes = []
+    twins = [other for other in plugins if other is not plugin and other.name == plugin.name]
+    if twins and not plugin.is_builtin:
+        causes.append(f"the plugin name {plugin.name!r} is used by {twins[0].distribution} too")
+    for kind, components in plugin.components.items():
+        for component in components:
+            rivals = [other for other in owners[kind][component.name] if other is not plugin]
+            if rivals and not plugin.is_builtin:
+                spelling = _spelling(plugin, component.name, [plugin, *rivals])
+                causes.append(f"{kind} {component.name!r} is offered by {rivals[0].distribution} too; say {spelling}")
+    if not causes or plugin.state is not State.OK:
+        return plugin
+    return replace(plugin, state=State.CONFLICT, cause="; ".join(causes))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from maskkit.data.augmentation import Augmentation, Draws, per_sample
     from maskkit.data.images import find_images, open_image
     from maskkit.data.samples import Samples
+    from maskkit.engine.weights import fetch_weights
     from maskkit.plugin.component import Component
     from maskkit.plugin.contracts import Schedule
     from maskkit.plugin.hookspecs import hookimpl
@@ -31,6 +32,7 @@ _HOMES = {
     "Samples": "maskkit.data.samples",
     "Schedule": "maskkit.plugin.contracts",
     "StepEnd": "maskkit.reporting.events",
+    "fetch_weights": "maskkit.engine.weights",
     "find_images": "maskkit.data.images",
     "hookimpl": "maskkit.plugin.hookspecs",
     "open_image": "maskkit.data.images",
@@ -50,6 +52,7 @@ __all__ = [
     "Schedule",
     "StepEnd",
     "__version__",
+    "fetch_weights",
     "find_images",
     "hookimpl",
     "open_image",

@@ -12,7 +12,6 @@ import io
 import json
 import math
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +39,7 @@ def _columns(num_classes: int, *, truth: bool) -> list[str]:
 
 _CLASS_COUNTS = sorted({view.num_classes for view in VIEWS.values()}, reverse=True)
 _HEADERS = [_columns(num_classes, truth=truth) for num_classes in (0, *_CLASS_COUNTS) for truth in (False, True)]
+_ROUNDING, _SUM_TOLERANCE = 1e-6, 1e-3
 _VALID = "The columns must be ImageID,ans or ImageID,ans,0,1,..,K-1 with K = 18, 3 or 2; truth may follow ans."
 
 
@@ -99,17 +99,6 @@ class Predictions:
                 message = f"{name} is {column[wrong[0]]}; the classes of {owner} are 0..{num_classes - 1}"
                 raise _fault(self.path, self.lines[wrong[0]], message, hint=hint)
 
-    def ordered(self, rows: Integers) -> "Predictions":
-        """Return the same file with its rows in this order."""
-        return replace(
-            self,
-            ids=[self.ids[row] for row in rows],
-            ans=self.ans[rows],
-            truth=None if self.truth is None else self.truth[rows],
-            values=None if self.values is None else self.values[rows],
-            lines=self.lines[rows],
-        )
-
 
 def read_predictions(path: Path | str) -> Predictions:
     """Read a file of predictions and check every cell; blank lines, a byte-order mark and CRLF are no fault.
@@ -156,7 +145,11 @@ def align(files: Sequence[Predictions]) -> list[Predictions]:
     for file in files[1:]:
         _check_same_ids(files[0], file)
         row_of = {image: row for row, image in enumerate(file.ids)}
-        aligned.append(file.ordered(np.array([row_of[image] for image in files[0].ids], dtype=np.int64)))
+        rows = np.array([row_of[image] for image in files[0].ids], dtype=np.int64)
+        truth = None if file.truth is None else file.truth[rows]
+        values = None if file.values is None else file.values[rows]
+        lines = file.lines[rows]
+        aligned.append(replace(file, ids=files[0].ids, ans=file.ans[rows], truth=truth, values=values, lines=lines))
     return aligned
 
 
@@ -243,7 +236,7 @@ def _read_table(path: Path) -> _Table:
         raise PredictionError(f"{path} is empty", hint=_VALID)
     (line, header), *body = numbered
     if header not in _HEADERS:
-        received = textwrap.shorten(",".join(header), 160, placeholder="..")
+        received = ",".join(header)[:160]
         raise _fault(path, line, f"{_header_fault(header)}; received {received!r}", hint=_VALID)
     if not body:
         raise _fault(path, line, "there are no rows after the header; at least one is needed")
@@ -316,12 +309,13 @@ def _check_same_ids(first: Predictions, second: Predictions) -> None:
 
 def _are_probabilities(values: Floats) -> NDArray[np.bool_]:
     """Return bool [N]; a millionth beyond [0, 1] is the rounding of a mean, not a logit."""
-    inside = ((values >= -1e-6) & (values <= 1 + 1e-6)).all(axis=1)
-    return inside & (np.abs(np.where(inside[:, None], values, 0).sum(axis=1) - 1) <= 1e-3)  # noqa: PLR2004
+    outside = np.maximum(-values, values - 1).max(axis=1) > _ROUNDING
+    sums = np.where(outside[:, None], 0, values).sum(axis=1)
+    return np.asarray(np.abs(sums - 1) <= _SUM_TOLERANCE)
 
 
 def _softmax(logits: Floats) -> Floats:
-    with np.errstate(over="ignore", under="ignore"):  # a difference beyond float64 becomes -inf, and its share 0
+    with np.errstate(over="ignore"):  # a difference beyond float64 becomes -inf, and its share 0
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 

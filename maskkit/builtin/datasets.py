@@ -1,9 +1,10 @@
 """The data sets in the box: folders of profiles, split by person or by image, and folders to predict."""
 
+import csv
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,62 +27,9 @@ _LEAK = (
 _NUM_SHOWN = 10
 
 
-def mask_split_by_profile(data_dir: Path | None) -> Samples:
-    """Read a folder of profiles whose images a split keeps together.
-
-    Raises:
-        DataError: the folder is missing or empty, or a profile or an image in it is not named as it must be.
-        UsageError: no folder is given.
-    """
-    root = _existing_folder(data_dir)
-    return Samples(_read_profiles(root), unit="person", eval_dir=_eval_beside(root))
-
-
-def mask_base(data_dir: Path | None) -> Samples:
-    """Read a folder of profiles that a split takes apart, image by image, as the original project did.
-
-    Raises:
-        DataError: the folder is missing or empty, or a profile or an image in it is not named as it must be.
-        UsageError: no folder is given.
-    """
-    root = _existing_folder(data_dir)
-    return Samples(_read_profiles(root), unit="image", eval_dir=_eval_beside(root), notice=_LEAK)
-
-
-def test_dataset(data_dir: Path | None, *, info: Path | None = None, images: Path | None = None) -> Samples:
-    """Read unlabelled images in the order of a CSV file, or sorted by name where there is none.
-
-    data_dir: an eval folder with `info.csv` and `images/`, or a plain folder of images.
-    info: a CSV file with the column ImageID; by default the folder's info.csv, when it has one.
-    images: the folder that the ImageIDs are in; by default `images/` beside the CSV file or in `data_dir`, or `data_dir`.
-
-    Raises:
-        DataError: there are no images, or ImageIDs that are empty, repeated or lack their file.
-        UsageError: no folder is given.
-    """
-    root = _existing_folder(data_dir)
-    table = _absolute(info) if info else root / "info.csv"
-    candidates = [_absolute(images)] if images else [table.parent / "images", root / "images"]
-    folder = next((place for place in candidates if images or place.is_dir()), root)
-    found = find_images(folder)
-    if info or table.exists():
-        names = _read_image_ids(table)
-        _check_files(names, folder, found, table)
-    else:
-        names = found
-    if not names:
-        raise DataError(
-            f"there is no image in {folder}", hint="Give --data_dir=FOLDER with images, or with info.csv and images/."
-        )
-    return Samples(pd.DataFrame({"path": [str(folder / name) for name in names], "sample": names}), unit="image")
-
-
-test_dataset.__test__ = False  # type: ignore[attr-defined]  # pytest would take the name for a test
-
-
 @dataclass(frozen=True)
 class _Profile:
-    """One folder of images of one person."""
+    """One folder of photos of one person."""
 
     path: str
     name: str
@@ -90,8 +38,59 @@ class _Profile:
     age: int
 
 
+def mask_split_by_profile(data_dir: Path | None) -> Samples:
+    """Read a folder of profiles; a split keeps the photos of a person together.
+
+    Raises:
+        DataError: the folder is missing or empty, or a profile or a photo in it is not named as it must be.
+        UsageError: no folder is given.
+    """
+    root = _existing_folder(data_dir)
+    return Samples(_read_photos(root), unit="person", eval_dir=_eval_beside(root))
+
+
+def mask_base(data_dir: Path | None) -> Samples:
+    """Read a folder of profiles; a split tears the photos of a person apart, as that of the original project did.
+
+    Raises:
+        DataError: the folder is missing or empty, or a profile or a photo in it is not named as it must be.
+        UsageError: no folder is given.
+    """
+    root = _existing_folder(data_dir)
+    return Samples(_read_photos(root), unit="image", eval_dir=_eval_beside(root), notice=_LEAK)
+
+
+def test_dataset(  # it tests nothing, whatever its name makes of it
+    data_dir: Path | None,
+    *,
+    info: Path | None = None,  # noqa: PT028
+    images: Path | None = None,  # noqa: PT028
+) -> Samples:
+    """Read unlabelled images in the order of a CSV file, or sorted by name where there is none.
+
+    data_dir: an eval folder with `info.csv` and `images/`, or a plain folder of images.
+    info: a CSV file with a column ImageID; by default the folder's own info.csv, when it has one.
+    images: the folder of the images; by default `images/` beside the CSV file or in `data_dir`, or `data_dir` itself.
+
+    Raises:
+        DataError: there are no images, or ImageIDs are empty, repeated or without a file.
+        UsageError: no folder is given.
+    """
+    root = _existing_folder(data_dir)
+    table = _absolute(info) if info else root / "info.csv"
+    usual = next((place for place in (table.parent / "images", root / "images") if place.is_dir()), root)
+    folder = _absolute(images) if images else usual
+    names = found = find_images(folder)
+    if info or table.exists():
+        names = _read_image_ids(table)
+        _check_files(names, folder, found, table)
+    if not names:
+        raise DataError(f"there is no image in {folder}", hint="Give --data_dir=FOLDER of images, or of an info.csv.")
+    return Samples(pd.DataFrame({"path": [str(folder / name) for name in names], "sample": names}), unit="image")
+
+
 def _absolute(path: Path) -> Path:
-    return Path.cwd() / path.expanduser()
+    return Path(os.path.abspath(path))  # noqa: PTH100  Path.resolve would replace links, whose names people gave
 
 
 def _existing_folder(data_dir: Path | None) -> Path:
@@ -105,25 +104,134 @@ def _existing_folder(data_dir: Path | None) -> Path:
 
 
 def _eval_beside(root: Path) -> Path | None:
-    """Return the eval folder beside the train folder, for .../train/images that is .../eval."""
+    """Return the eval folder beside the train folder: for .../train/images it is .../eval."""
     folder = root.parent.parent / "eval"
     return folder if (folder / "info.csv").is_file() or (folder / "images").is_dir() else None
 
 
-def _subfolders(root: Path) -> list[tuple[str, str]]:
-    """Return (name, path) of the folders that are not hidden, sorted by name; links to folders count."""
-    with os.scandir(root) as entries:
-        return sorted((one.name, one.path) for one in entries if not one.name.startswith(".") and one.is_dir())
-
-
-def _read_profiles(root: Path) -> pd.DataFrame:
-    """Return one row an image, sorted by (folder, file)."""
-    profiles = _find_profiles(root)
-    _check_people(profiles)
-    images = [(profile, name) for profile in profiles for name in _find_photos(profile)]
-    stems = [name.rpartition(".")[0].casefold() for _, name in images]
+def _read_photos(root: Path) -> pd.DataFrame:
+    """Return the labelled table of the photos of all profiles, sorted by (folder, file)."""
+    profiles = _read_profiles(root)
+    photos = [(profile, name) for profile in profiles for name in find_images(profile.path)]
+    _check_photos(profiles, photos)
     rows = [
-        (f"{profile.path}{os.sep}{name}", f"{profile.name}/{name}", profile.person, mask, profile.gender, profile.age)
-        for (profile, name), mask in zip(images, masks, strict=True)
+        (
+            f"{profile.path}{os.sep}{name}",
+            f"{profile.name}/{name}",
+            profile.person,
+            _MASKS[_stem(name)],
+            profile.gender,
+            profile.age,
+        )
+        for profile, name in photos
     ]
     return pd.DataFrame(rows, columns=["path", "sample", "person", "mask", "gender", "age"])
+
+
+def _read_profiles(root: Path) -> list[_Profile]:
+    profiles, strangers = [], []
+    for name, path in _subfolders(root):
+        if found := _PROFILE.fullmatch(name):
+            gender = GENDER.classes.index(found["gender"].lower())
+            profiles.append(_Profile(path, name, found["person"], gender, int(found["age"])))
+        else:
+            strangers.append(name)
+    form = f"A profile is a folder named {_PROFILE_FORM}."
+    if strangers:
+        raise _faults(f"folders in {root} are no profiles", strangers, hint=_better_folder(root) or form)
+    if not profiles:
+        raise DataError(f"there is no profile in {root}", hint=_better_folder(root) or form)
+    _check_profiles(profiles)
+    return profiles
+
+
+def _subfolders(root: Path) -> list[tuple[str, str]]:
+    """Return (name, path) of the folders that are not hidden, sorted by name; links to folders count."""
+    try:
+        with os.scandir(root) as entries:
+            return sorted((one.name, one.path) for one in entries if not one.name.startswith(".") and one.is_dir())
+    except OSError as error:
+        raise DataError(f"the folder {root} cannot be listed: {error.strerror}") from error
+
+
+def _better_folder(root: Path) -> str:
+    """Return a hint that names the folder of profiles near `root`, or "" when there is none."""
+    if _PROFILE.fullmatch(root.name):
+        return f"This is one profile; give the folder that holds them all: --data_dir={root.parent}"
+    for folder in (root / "images", root / "train" / "images"):
+        if folder.is_dir() and any(_PROFILE.fullmatch(name) for name, _ in _subfolders(folder)):
+            return f"The profiles are one folder further in: --data_dir={folder}"
+    return ""
+
+
+def _check_profiles(profiles: Sequence[_Profile]) -> None:
+    ages = [profile.name for profile in profiles if not 1 <= profile.age <= _OLDEST]
+    if ages:
+        raise _faults(f"profiles have an age outside 1..{_OLDEST}", ages, hint=f"A profile is named {_PROFILE_FORM}.")
+    folders = defaultdict(list)
+    for profile in profiles:
+        folders[profile.person].append(profile)
+    torn = [
+        " and ".join(profile.name for profile in same)
+        for same in folders.values()
+        if len({(profile.gender, profile.age) for profile in same}) > 1
+    ]
+    if torn:
+        raise _faults("ids have two genders or ages", torn, hint="Give one of them an id of its own, such as 000001-1.")
+
+
+def _check_photos(profiles: Sequence[_Profile], photos: Sequence[tuple[_Profile, str]]) -> None:
+    filled = {profile.path for profile, _ in photos}
+    empty = [profile.name for profile in profiles if profile.path not in filled]
+    if empty:
+        raise _faults("profiles hold no image", empty, hint="Fill these folders, or take them out.")
+    unknown = [f"{profile.name}/{name}" for profile, name in photos if _stem(name) not in _MASKS]
+    if unknown:
+        raise _faults(
+            "images have a name that says no mask", unknown, hint="Valid are mask1..mask5, incorrect_mask and normal."
+        )
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0].lower()
+
+
+def _read_image_ids(table: Path) -> list[str]:
+    """Return the column ImageID of a CSV file, in its order."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{table} cannot be read: {error}", hint="It must be a CSV file with a column ImageID."
+        ) from error
+    if "ImageID" not in columns:
+        raise DataError(
+            f"{table} has no column ImageID; it has {', '.join(columns) or 'nothing'}",
+            hint="It must be a CSV file with a column ImageID.",
+        )
+    return [row["ImageID"] or "" for row in rows]
+
+
+def _check_files(names: Sequence[str], folder: Path, found: Iterable[str], table: Path) -> None:
+    counts = Counter(names)
+    if counts[""]:
+        raise DataError(f"{counts['']} rows of {table} have an empty ImageID")
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        raise _faults(f"ImageIDs stand in {table} more than once", repeated, hint="Each image has one row.")
+    present = set(found)
+    # os.path.isfile, since Path.is_file raises at a name that is too long.
+    missing = [name for name in names if name not in present and not os.path.isfile(folder / name)]  # noqa: PTH113
+    if missing:
+        raise _faults(
+            f"ImageIDs of {table} have no file in {folder}", missing, hint="Is this the folder of its images?"
+        )
+
+
+def _faults(what: str, items: Sequence[str], *, hint: str) -> DataError:
+    """Return one error for all faults of a kind: how many, and the first ten."""
+    more = len(items) - _NUM_SHOWN
+    lines = [*items[:_NUM_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+    return DataError(f"{len(items)} {what}:\n  " + "\n  ".join(lines), hint=hint)

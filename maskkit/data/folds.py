@@ -18,10 +18,10 @@ def assign_folds(
 ) -> NDArray[np.int64]:
     """Return the fold of each row, int64 [N]: 0 held out, 1 training; rows of one id share it.
 
-    `strata` are int64 [N] each, the finest first. Of the U different ids round(val_ratio * U) are held out, at least one
-    and never all, and of each stratum its share of them to within one. Where the finest strata cannot be had (fewer
-    are held out, or left to train, than there are strata) the next ones count, and at last none. An id alone in its
-    stratum stays in training.
+    `strata` are int64 [N] each, the finest first. Of the U different ids round(val_ratio * U) are held out, at least
+    one and never all, and of each stratum its share of them to within one. An id alone in its stratum stays in
+    training. When fewer are held out, or left to train, than there are strata, the next strata count, and at last
+    none.
 
     Raises:
         UsageError: `val_ratio` is not between 0 and 1.

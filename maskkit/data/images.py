@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maskkit.errors import DataError
 
-__all__ = ["IMAGE_ENDINGS", "MAX_PIXELS", "check_headers", "first_few", "is_image_name", "find_images", "open_image"]
+__all__ = ["IMAGE_ENDINGS", "MAX_PIXELS", "check_headers", "find_images", "first_few", "is_image_name", "open_image"]
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp")
 MAX_PIXELS = 89_478_485  # where Pillow begins to speak of a decompression bomb: a quarter of a gigabyte decoded

@@ -73,7 +73,8 @@ class Samples:
         """
         if not self.labelled:
             raise DataError("these images carry no labels", hint="Only a labelled data set can train or be scored.")
-        answers = [encode(row.mask, row.gender, age_group(row.age)) for row in self.table.itertuples()]
+        columns = (self.table[name].tolist() for name in ("mask", "gender", "age"))
+        answers = [encode(mask, gender, age_group(age)) for mask, gender, age in zip(*columns, strict=True)]
         return np.array(answers, dtype=np.int64)
 
     def split(self, *, val_ratio: float, seed: int) -> NDArray[np.int64]:
@@ -96,7 +97,7 @@ def _check(table: pd.DataFrame) -> None:
     missing = [name for name in _NEEDED + (_LABELS if present else ()) if name not in table.columns]
     if missing:
         raise DataError(
-            f"the table of images lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns)) or 'no columns'}",
+            f"the table of images lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns)) or 'none'}",
             hint=f"It needs {' and '.join(_NEEDED)}, and when it is labelled all of {', '.join(_LABELS)}.",
         )
     if table.empty:

@@ -1,0 +1,63 @@
+"""Schedules of the learning rate in the box: torch's own."""
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    MultiStepLR,
+    ReduceLROnPlateau,
+)
+from torch.optim.lr_scheduler import StepLR as TorchStepLR
+
+from maskkit import Schedule
+
+__all__ = ["cosine", "plateau", "step10", "steplr", "warm_restarts"]
+
+
+def step10(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> Schedule:  # noqa: ARG001  fixed epochs
+    """Divide the learning rate by 10 after epochs 10, 20 and 25, counted from 0."""
+    return Schedule(MultiStepLR(optimizer, milestones=[11, 21, 26], gamma=0.1))
+
+
+def steplr(
+    optimizer: Optimizer,
+    *,
+    epochs: int,  # noqa: ARG001  the steps are the user's
+    steps_per_epoch: int,  # noqa: ARG001  it moves by epochs
+    step_size: int = 20,
+    gamma: float = 0.1,
+) -> Schedule:
+    """Multiply the learning rate by `gamma` every `step_size` epochs."""
+    return Schedule(TorchStepLR(optimizer, step_size=step_size, gamma=gamma))
+
+
+def cosine(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, min_lr: float = 0.0) -> Schedule:
+    """Go down to `min_lr` along half a cosine over the whole run (Loshchilov and Hutter, arXiv 1608.03983)."""
+    return Schedule(CosineAnnealingLR(optimizer, T_max=epochs * steps_per_epoch, eta_min=min_lr), interval="step")
+
+
+def warm_restarts(
+    optimizer: Optimizer,
+    *,
+    epochs: int,  # noqa: ARG001  the cycles have lengths of their own
+    steps_per_epoch: int,
+    first_cycle: int = 5,
+    factor: int = 2,
+    min_lr: float = 0.0,
+) -> Schedule:
+    """Go down a cosine in `first_cycle` epochs, start again, each cycle `factor` times longer (arXiv 1608.03983)."""
+    scheduler = CosineAnnealingWarmRestarts(optimizer, T_0=first_cycle * steps_per_epoch, T_mult=factor, eta_min=min_lr)
+    return Schedule(scheduler, interval="step")
+
+
+def plateau(
+    optimizer: Optimizer,
+    *,
+    epochs: int,  # noqa: ARG001  it moves by what it sees
+    steps_per_epoch: int,  # noqa: ARG001  it moves by epochs
+    patience: int = 3,
+    factor: float = 0.1,
+) -> Schedule:
+    """Multiply the learning rate by `factor` after `patience` epochs without a better validation macro F1."""
+    scheduler = ReduceLROnPlateau(optimizer, mode="max", factor=factor, patience=patience)
+    return Schedule(scheduler, monitor="valid_f1_macro")

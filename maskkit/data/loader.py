@@ -1,0 +1,107 @@
+"""From a table of images to batches, in an order that depends on the seed and the epoch alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from maskkit.data.augmentation import Augmentation
+from maskkit.data.images import open_image
+from maskkit.errors import DataError
+
+__all__ = ["Batch", "ImageLoader", "epoch_order"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prepared images uint8 [B, 3, H, W] and their rows in the table int64 [B]."""
+
+    images: Tensor
+    rows: Tensor
+
+    def pin_memory(self) -> "Batch":
+        return Batch(self.images.pin_memory(), self.rows.pin_memory())
+
+
+class ImageLoader:
+    """Decodes and prepares images in `num_workers` processes, for whatever rows are asked for.
+
+    One loader, with one set of workers, serves training and validation.
+    """
+
+    def __init__(self, paths: Sequence[str], augmentation: Augmentation, *, num_workers: int, pin_memory: bool) -> None:
+        self._wanted = _Wanted()
+        self._loader: DataLoader[Any] = DataLoader(
+            _PreparedImages(paths, augmentation),
+            batch_sampler=self._wanted,
+            num_workers=num_workers,
+            collate_fn=_collate,
+            pin_memory=pin_memory,
+            persistent_workers=num_workers > 0,
+        )
+
+    def batches(self, rows: Tensor, batch_size: int) -> Iterator[Batch]:
+        """Yield the rows int64 [N] in their order, `batch_size` at a time.
+
+        A last batch of one joins the batch before it, since batch statistics need two images.
+
+        Raises:
+            DataError: an image cannot be read; its path is named.
+        """
+        self._wanted.batches = split_rows(rows, batch_size)
+        for batch in self._loader:
+            if isinstance(batch, str):
+                raise DataError(batch)
+            yield batch
+
+
+def epoch_order(rows: Tensor, *, seed: int, epoch: int) -> Tensor:
+    """Return the rows int64 [N] in the order of an epoch, a function of (seed, epoch) alone."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return rows[torch.randperm(len(rows), generator=generator)]
+
+
+def split_rows(rows: Tensor, batch_size: int) -> list[list[int]]:
+    """Return the rows of each batch."""
+    parts = [part.tolist() for part in rows.split(batch_size)]
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [parts[-2] + parts[-1]]
+    return parts
+
+
+class _Wanted(Sampler[list[int]]):
+    """The batches that are wanted next."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _PreparedImages(Dataset[tuple[Tensor | None, int, str]]):
+    """The deterministic part of the preprocessing; a failure travels as text, which crosses processes cleanly."""
+
+    def __init__(self, paths: Sequence[str], augmentation: Augmentation) -> None:
+        self._paths = paths
+        self._prepare = augmentation.prepare
+
+    def __getitem__(self, row: int) -> tuple[Tensor | None, int, str]:
+        try:
+            return self._prepare(open_image(self._paths[row])), row, ""
+        except DataError as error:
+            return None, row, str(error)
+
+
+def _collate(items: list[tuple[Tensor | None, int, str]]) -> Batch | str:
+    failures = [failure for _, _, failure in items if failure]
+    if failures:
+        return "\n".join(failures)
+    images = torch.stack([image for image, _, _ in items if image is not None])
+    return Batch(images, torch.tensor([row for _, row, _ in items]))

@@ -1,0 +1,47 @@
+"""The number that training makes small: one loss a head, and their mean."""
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from maskkit.labels import View
+
+__all__ = ["Objective"]
+
+
+class Objective(nn.Module):
+    """The mean of the heads' losses, always in float32: (logits [B, num_outputs], answers int64 [B]) -> scalar.
+
+    `make_loss` is a loss factory with the user's options bound; `answers` int64 [N] are the training set's classes
+    0..17, from which each head's class counts are taken.
+    """
+
+    classes: Tensor
+
+    def __init__(self, view: View, make_loss: Callable[..., nn.Module], answers: NDArray[np.int64]) -> None:
+        super().__init__()
+        self.view = view
+        of_class = np.array([head.of_class for head in view.heads], dtype=np.int64)
+        self.register_buffer("classes", torch.from_numpy(of_class))
+        self.losses = nn.ModuleList(
+            make_loss(
+                num_classes=head.num_classes,
+                class_counts=np.bincount(of_class[position][answers], minlength=head.num_classes),
+            )
+            for position, head in enumerate(view.heads)
+        )
+
+    def forward(self, logits: Tensor, answers: Tensor) -> Tensor:
+        parts = self.view.split(logits.float())
+        losses = [
+            loss(part, classes[answers]) for loss, part, classes in zip(self.losses, parts, self.classes, strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the probabilities float32 [B, num_classes] that the view composes of the heads' softmaxes."""
+        return cast("Tensor", self.view.compose([part.softmax(dim=1) for part in self.view.split(logits.float())]))

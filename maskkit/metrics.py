@@ -30,7 +30,7 @@ def confusion_counts(truth: NDArray[Any], predicted: NDArray[Any], num_classes: 
     for name, column in (("truth", truth), ("prediction", predicted)):
         if column.size and not 0 <= column.min() <= column.max() < num_classes:
             raise ValueError(f"a {name} lies outside 0..{num_classes - 1}")
-    pairs = truth.astype(np.int64) * num_classes + predicted
+    pairs = truth.astype(np.int64) * num_classes + predicted.astype(np.int64)
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 

@@ -49,13 +49,13 @@ def maskkit_augmentations() -> Iterable[Component]:
 @hookimpl
 def maskkit_datasets() -> Iterable[Component]:
     datasets = {
-        "MaskSplitByProfileDataset": ("mask_split_by_profile", "Folders of profiles, split by person (the default)"),
-        "MaskBaseDataset": ("mask_base", "Folders of profiles, split by image: leaks people into validation"),
-        "TestDataset": ("test_dataset", "A folder of images to predict, in the order of its info.csv"),
-        "DrawnFaces": ("drawn_faces", "Faces drawn on the spot, for a first try without data"),
+        "MaskSplitByProfileDataset": ("datasets:mask_split_by_profile", "Folders of profiles, split by person (the default)"),
+        "MaskBaseDataset": ("datasets:mask_base", "Folders of profiles, split by image: leaks people into validation"),
+        "TestDataset": ("datasets:test_dataset", "A folder of images to predict, in the order of its info.csv"),
+        "DrawnFaces": ("drawn_dataset:drawn_faces", "Faces drawn on the spot, for a first try without data"),
     }
     for name, (factory, summary) in datasets.items():
-        yield Component(name=name, target=f"maskkit.builtin.datasets:{factory}", summary=summary)
+        yield Component(name=name, target=f"maskkit.builtin.{factory}", summary=summary)
 
 
 @hookimpl

@@ -37,6 +37,7 @@ def hard() -> Callable[[Floats, Floats], Floats]:
 
 
 def _weighted_mean(probabilities: Floats, weights: Floats) -> Floats:
+    weights = weights / weights.max()  # equal weights become exactly 1, and no sum of them overflows
     parts = (weights / math.fsum(weights))[:, None, None] * probabilities
     parts.sort(axis=0)  # floating-point sums depend on the order of their terms
     return np.asarray(parts.sum(axis=0))

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from maskkit.errors import DataError
 
@@ -24,7 +24,16 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (Image.DecompressionBombError, f"it has more than {MAX_PIXELS} pixels"),
     (Image.DecompressionBombWarning, f"it has more than {MAX_PIXELS} pixels"),
 )
-_NUM_THREADS = 8
+_UPRIGHT = {  # by the orientation that a camera noted
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_NUM_THREADS = 8  # for folders on a network, whose files are slow to open; on a local disk one does as well
 _NUM_SHOWN = 10
 
 
@@ -64,8 +73,9 @@ def open_image(path: str | Path) -> Image.Image:
     """
     try:
         with _open(path) as image:
-            ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image)
+            picture = _to_rgb(image)
+            turn = _UPRIGHT.get(_orientation(image))
+            return picture if turn is None else picture.transpose(turn)
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
         raise DataError(
             f"the image {path} cannot be read: {_cause(path, error)}", hint="Replace the file, or take it out."
@@ -122,6 +132,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA").convert("RGB")  # straight to RGB, Pillow warns of what becomes of the transparency
     return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return how the camera was held, 1 where nothing says so; the image must be decoded."""
+    # ImageOps.exif_transpose would also write the EXIF block anew, and that fails at odd entries of good photos.
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001  a damaged EXIF block says nothing, and the picture itself is there
+        return 1
 
 
 def _cause(path: str | Path, error: Exception) -> str:

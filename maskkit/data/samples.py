@@ -13,12 +13,11 @@ from maskkit.data.images import first_few
 from maskkit.errors import DataError
 from maskkit.labels import GENDER, MASK, age_group, encode
 
-__all__ = ["OLDEST", "Samples"]
+__all__ = ["Samples"]
 
-OLDEST = 120
 _NEEDED = ("path", "sample")
 _LABELS = ("person", "mask", "gender", "age")
-_RANGES = {"mask": (0, len(MASK.classes) - 1), "gender": (0, len(GENDER.classes) - 1), "age": (1, OLDEST)}
+_RANGES = {"mask": (0, len(MASK.classes) - 1), "gender": (0, len(GENDER.classes) - 1), "age": (1, 120)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,10 +3,11 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 from maskkit.conversion import convert
-from maskkit.errors import PluginError, UsageError, nearest
+from maskkit.errors import UsageError, nearest
 from maskkit.plugin.contracts import RESERVED
 from maskkit.plugin.registry import Offer
 
@@ -25,17 +26,16 @@ def bound(offer: Offer, options: Mapping[str, object]) -> Callable[..., Any]:
 
     Raises:
         UsageError: the factory has no such option, or the value is not of its type.
-        PluginError: the factory cannot be imported, or needs an option that is missing.
+        PluginError: the factory cannot be imported.
     """
     factory = offer.load()
     known = options_of(offer)
-    hints = _hints(factory)
     values = {}
     for name, value in options.items():
         if name not in known:
             raise _unknown_option(offer, name, known)
         try:
-            values[name] = convert(value, hints.get(name, Any))
+            values[name] = convert(value, _annotation(factory, known[name]))
         except ValueError as error:
             raise UsageError(f"option {name} of {offer.kind} {offer.component.name} {error}; received {value!r}") from None
     needed = [name for name, one in known.items() if one.default is inspect.Parameter.empty and name not in values]
@@ -44,11 +44,16 @@ def bound(offer: Offer, options: Mapping[str, object]) -> Callable[..., Any]:
     return partial(factory, **values)
 
 
-def _hints(factory: Any) -> dict[str, Any]:
+def _annotation(factory: Any, option: inspect.Parameter) -> Any:
+    """Return the type that an option declares, Any when it declares none or imports it for type checkers alone."""
+    function = factory.__init__ if inspect.isclass(factory) else inspect.unwrap(factory)
+    if not isinstance(option.annotation, str):
+        return Any if option.annotation is inspect.Parameter.empty else option.annotation
+    holder = SimpleNamespace(__annotations__={option.name: option.annotation})
     try:
-        return get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
-    except (NameError, TypeError, AttributeError) as error:
-        raise PluginError(f"the annotations of {factory!r} cannot be read: {error}") from error
+        return get_type_hints(holder, globalns=getattr(function, "__globals__", {}))[option.name]
+    except (NameError, TypeError, AttributeError, SyntaxError):
+        return Any
 
 
 def _unknown_option(offer: Offer, name: str, known: Mapping[str, object]) -> UsageError:

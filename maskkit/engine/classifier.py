@@ -1,0 +1,51 @@
+"""A network with the preprocessing, device and number format that it is used with."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from maskkit.data.loader import Batch
+from maskkit.engine.device import Precision
+
+__all__ = ["MEAN", "STD", "Classifier"]
+
+MEAN = (0.548, 0.504, 0.479)
+STD = (0.237, 0.247, 0.246)
+"""Mean and standard deviation of the competition's pixels in 0..1, for a network that brings none of its own."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """From prepared images to logits: both training and prediction go through here, so they cannot differ."""
+
+    network: nn.Module
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    device: torch.device
+    precision: Precision
+
+    def to_device(self) -> None:
+        """Move the network to its device, in the memory order that convolutions like."""
+        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Return uint8 images [B, 3, H, W] as float32 in 0..1 on the device."""
+        moved = images.to(self.device, non_blocking=True)
+        return moved.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Return float32 logits [B, num_outputs] of pixels [B, 3, H, W] in 0..1."""
+        mean = pixels.new_tensor(self.mean).view(1, 3, 1, 1)
+        std = pixels.new_tensor(self.std).view(1, 3, 1, 1)
+        reduced = self.precision.dtype != torch.float32
+        with torch.autocast(self.device.type, dtype=self.precision.dtype if reduced else None, enabled=reduced):
+            logits: Tensor = self.network((pixels - mean) / std)
+        return logits.float()
+
+    @torch.inference_mode()
+    def logits_of(self, batches: Iterator[Batch]) -> Tensor:
+        """Return the logits of every batch in turn, float32 [N, num_outputs], in evaluation mode."""
+        self.network.eval()
+        return torch.cat([self.logits(self.pixels(batch.images)) for batch in batches])

@@ -1,6 +1,6 @@
 """The table of images: what it refuses, and the answers and folds that it gives."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,14 @@ from maskkit.labels import encode
 def labelled_table(num_people: int = 12) -> pd.DataFrame:
     """Return three images a person, in a table as a data set gives it."""
     rows = [
-        (f"/data/{person:03d}/{mask}.jpg", f"{person:03d}/{mask}.jpg", f"{person:03d}", mask, person % 2, 20 + person * 4)
+        (
+            f"/data/{person:03d}/{mask}.jpg",
+            f"{person:03d}/{mask}.jpg",
+            f"{person:03d}",
+            mask,
+            person % 2,
+            20 + person * 4,
+        )
         for person in range(num_people)
         for mask in range(3)
     ]
@@ -95,7 +102,7 @@ def test_a_person_whose_images_disagree_is_split_the_same_in_any_order() -> None
         ({"age": 30.5}, "age holds float64; it must hold a whole number"),
     ],
 )
-def test_refuses_a_table_with_wrong_values(change: dict[str, object], message: str) -> None:
+def test_refuses_a_table_with_wrong_values(change: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         Samples(labelled_table().assign(**change))
 

@@ -95,4 +95,9 @@ def maskkit_reporters() -> Iterable[Component]:
 @hookimpl
 def maskkit_votes() -> Iterable[Component]:
     yield Component(name="soft", target="maskkit.builtin.votes:soft", summary="Weighted mean of the probabilities")
-    yield Component(name="hard", target="maskkit.builtin.votes:hard", summary="Weighted count of the answers")
+    yield Component(
+        name="hard",
+        target="maskkit.builtin.votes:hard",
+        summary="Weighted count of the answers; takes hard files too",
+        from_answers=True,
+    )

@@ -30,7 +30,7 @@ class Draws:
 
     def uniform(self, *shape: int) -> torch.Tensor:
         """Return numbers spread evenly over [0, 1), float32 [B, *shape]."""
-        return _fraction(self._bits(math.prod(shape)), _BITS - _FLOAT_BITS).reshape(-1, *shape)
+        return _fraction(self._bits(math.prod(shape)), _BITS - _FLOAT_BITS).reshape(len(self._keys), *shape)
 
     def normal(self, *shape: int) -> torch.Tensor:
         """Return numbers of the standard normal distribution, float32 [B, *shape]."""
@@ -40,7 +40,7 @@ class Draws:
         radius = (1 - _fraction(bits, _BITS - _FLOAT_BITS)).log_().mul_(-2).sqrt_()
         angle = _fraction(bits, _BITS - 2 * _FLOAT_BITS).mul_(2 * math.pi)
         pairs = torch.cat((radius * angle.cos(), radius * angle.sin()), dim=1)
-        return pairs[:, :count].reshape(-1, *shape)
+        return pairs[:, :count].reshape(len(self._keys), *shape)
 
     def seeds(self) -> list[int]:
         """Return one 63-bit seed a sample, for a generator of another library (on a GPU, this waits for the device)."""

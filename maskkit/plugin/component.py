@@ -16,7 +16,8 @@ class Component:
     """One thing that a plugin offers, by name; `target` is "module:factory", imported when it is first used.
 
     `has_weights`, `mean`, `std` and `size` (height, width) describe the pretraining of a model; `soft_targets` says
-    that a loss takes float targets [B, C] as well as classes [B].
+    that a loss takes float targets [B, C] as well as classes [B]; `from_answers` that a vote takes files of answers,
+    as rows of one 1, beside files of probabilities.
 
     Raises:
         ValueError: the name, the target or the summary has not the stated form.
@@ -30,6 +31,7 @@ class Component:
     std: tuple[float, float, float] | None = None
     size: tuple[int, int] | None = None
     soft_targets: bool = False
+    from_answers: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -1,0 +1,115 @@
+"""What the tests share: the installed command, a small data set, and environments to install plugins into."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+REAL_FACES = ROOT.parent / "shared" / "faces"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Runner = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which only what is in the box is found, and nothing of the user's is touched."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MASKKIT_", "SM_", "NNI_"))}
+    return kept | {
+        "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
+        "TORCH_HOME": str(tmp_path_factory.mktemp("torch")),
+        "MASKKIT_DISABLE_PLUGINS": "*",
+        "COLUMNS": "100",
+        "PYTHONWARNINGS": "error::ResourceWarning",
+    }
+
+
+def run(
+    *words: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 300,
+) -> Outcome:
+    """Run a command to its end."""
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=cwd,
+        env=dict(env) if env is not None else None,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def maskkit(environment: dict[str, str], tmp_path: Path) -> Runner:
+    """Run the installed command in an empty folder: `maskkit("train", "--epochs=1", env={..})`."""
+
+    def start(*words: str | Path, env: Mapping[str, str] | None = None, cwd: Path = tmp_path, timeout: float = 300) -> Outcome:
+        command = Path(sysconfig.get_path("scripts")) / "maskkit"
+        return run(command, *words, cwd=cwd, env=environment | dict(env or {}), timeout=timeout)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def drawn_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small drawn data set in the competition's layout: 30 people to train on, 6 to predict."""
+    from maskkit.builtin.drawn_faces import draw_faces
+
+    folder = tmp_path_factory.mktemp("drawn") / "faces"
+    draw_faces(folder, people=30, eval_people=6, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def train_images(drawn_root: Path) -> Path:
+    """The folder that `--data_dir` names."""
+    return drawn_root / "train" / "images"
+
+
+class Overlay:
+    """A virtual environment on top of the one that runs the tests, to install packages into without their needs."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        venv.create(folder, with_pip=False, symlinks=True)
+        self.python = folder / "bin" / "python"
+        found = run(self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
+        parent = sysconfig.get_path("purelib")
+        Path(found.out.strip(), "parent.pth").write_text(f"import site; site.addsitedir({parent!r})\n", encoding="utf-8")
+        self._environment = {name: value for name, value in environment.items() if name != "MASKKIT_DISABLE_PLUGINS"}
+
+    def install(self, *packages: Path) -> None:
+        """Install packages with the real pip, from their folders, without network."""
+        pip = [sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", "--disable-pip-version-check"]
+        done = run(*pip, "--no-deps", "--no-build-isolation", "--no-index", *packages, env=self._environment)
+        assert done.code == 0, done.out + done.err
+
+    def maskkit(self, *words: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> Outcome:
+        """Run maskkit with what is installed here."""
+        return run(self.python, "-m", "maskkit", *words, cwd=cwd, env=self._environment | dict(env or {}))
+
+
+@pytest.fixture(scope="module")
+def overlay(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Overlay:
+    """An environment of the test module's own."""
+    return Overlay(tmp_path_factory.mktemp("overlay") / "env", environment)

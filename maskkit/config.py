@@ -36,7 +36,10 @@ class TrainConfig:
     batch_size: int = flag(64, "Images a training step.", section="Data", minimum=1)
     valid_batch_size: int = flag(256, "Images a validation step.", section="Data", minimum=1)
     num_workers: int | Literal["auto"] = flag(
-        "auto", "Processes that decode images; auto fits the cores that are really available.", section="Data", minimum=0
+        "auto",
+        "Processes that decode images; auto fits the cores that are really available.",
+        section="Data",
+        minimum=0,
     )
 
     classification: Literal["multi", "mask", "gender", "age", "multihead"] = flag(
@@ -69,9 +72,7 @@ class TrainConfig:
     lr_decay_step: int | None = flag(
         None, "Divide the learning rate by 10 every so many epochs (selects StepLR).", section="Optimisation", minimum=1
     )
-    clip_norm: float | None = flag(
-        None, "Clip the norm of the gradient to this.", section="Optimisation", above=0
-    )
+    clip_norm: float | None = flag(None, "Clip the norm of the gradient to this.", section="Optimisation", above=0)
     patience: int = flag(
         0, "Stop after so many epochs without a better validation macro F1; 0 never stops.", section="Optimisation",
         minimum=0,
@@ -99,7 +100,9 @@ class PredictConfig:
     images: Path | None = flag(None, "Folder of images; by name, or in the order of --info.", section="Input")
     info: Path | None = flag(None, "CSV with a column ImageID: which images, in which order.", section="Input")
     checkpoint: Literal["best", "last"] = flag("best", "Which checkpoint of the run.", section="Input")
-    out: Path | None = flag(None, "Folder for eval_hard.csv and eval_soft.csv; else the run's predictions.", section="Output")
+    out: Path | None = flag(
+        None, "Folder for eval_hard.csv and eval_soft.csv; else the run's predictions.", section="Output"
+    )
     batch_size: int = flag(256, "Images a step.", section="Machine", minimum=1)
     num_workers: int | Literal["auto"] = flag("auto", "Processes that decode images.", section="Machine", minimum=0)
     device: str = flag("auto", "auto, cpu, cuda, cuda:1 or mps.", section="Machine")
@@ -123,7 +126,9 @@ class EvaluateConfig:
 class VoteConfig:
     """Vote over files of predictions."""
 
-    files: tuple[Path, ...] = flag((), "Prediction CSVs; three single-task ones in the order mask, gender, age.", word=True)
+    files: tuple[Path, ...] = flag(
+        (), "Prediction CSVs; three single-task ones in the order mask, gender, age.", word=True
+    )
     out: Path | None = flag(None, "Write ImageID,ans here.", section="Output")
     soft_out: Path | None = flag(None, "Write the mixed probabilities here.", section="Output")
     how: str = flag("soft", "The rule of the vote.", section="Vote", kind="vote")
@@ -140,8 +145,8 @@ class VoteConfig:
 class ListPluginsConfig:
     """List every plugin: where it comes from, its state and cause, and what it offers."""
 
-    kind: Literal["all", "model", "loss", "augmentation", "dataset", "optimizer", "scheduler", "reporter", "vote"] = flag(
-        "all", "Only components of this kind."
+    kind: Literal["all", "model", "loss", "augmentation", "dataset", "optimizer", "scheduler", "reporter", "vote"] = (
+        flag("all", "Only components of this kind.")
     )
     format: Literal["table", "json"] = flag("table", "For people or for programs.")
     strict: bool = flag(False, "Exit with 1 when a plugin is BROKEN, in CONFLICT or EMPTY.")  # noqa: FBT003

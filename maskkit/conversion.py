@@ -42,7 +42,7 @@ def describe(annotation: Any) -> str:
     """Return the annotated type as help and errors name it."""
     origin = get_origin(annotation)
     if origin in {Union, UnionType}:
-        parts = (describe(part) for part in _members(annotation) if part is not NoneType)
+        parts = (describe(part) for part in _members(annotation) if part != NoneType)
         return "|".join(dict.fromkeys(parts))
     if origin is Literal:
         return "|".join(str(choice) for choice in get_args(annotation))
@@ -85,7 +85,9 @@ def _convert_tuple(value: object, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
         return _convert_size(value)
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
-        raise ValueError(f"must be {describe(kinds[0])}, several separated by commas")
+        raise ValueError(  # noqa: TRY004  every refusal of this room is a ValueError
+            f"must be {describe(kinds[0])}, several separated by commas"
+        )
     cleaned = [part.strip() if isinstance(part, str) else part for part in parts]
     if "" in cleaned:
         raise ValueError("has an empty part between its commas")

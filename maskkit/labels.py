@@ -26,7 +26,9 @@ GENDER = Axis("gender", ("male", "female"))
 AGE = Axis("age", ("young", "middle", "old"))
 AXES = (MASK, GENDER, AGE)
 
-CLASS_NAMES = tuple(f"{mask} {gender} {age}" for mask in MASK.classes for gender in GENDER.classes for age in AGE.classes)
+CLASS_NAMES = tuple(
+    f"{mask} {gender} {age}" for mask in MASK.classes for gender in GENDER.classes for age in AGE.classes
+)
 NUM_CLASSES = len(CLASS_NAMES)
 
 

@@ -64,7 +64,9 @@ def run(
 def maskkit(environment: dict[str, str], tmp_path: Path) -> Runner:
     """Run the installed command in an empty folder: `maskkit("train", "--epochs=1", env={..})`."""
 
-    def start(*words: str | Path, env: Mapping[str, str] | None = None, cwd: Path = tmp_path, timeout: float = 300) -> Outcome:
+    def start(
+        *words: str | Path, env: Mapping[str, str] | None = None, cwd: Path = tmp_path, timeout: float = 300
+    ) -> Outcome:
         command = Path(sysconfig.get_path("scripts")) / "maskkit"
         return run(command, *words, cwd=cwd, env=environment | dict(env or {}), timeout=timeout)
 
@@ -95,12 +97,23 @@ class Overlay:
         self.python = folder / "bin" / "python"
         found = run(self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
         parent = sysconfig.get_path("purelib")
-        Path(found.out.strip(), "parent.pth").write_text(f"import site; site.addsitedir({parent!r})\n", encoding="utf-8")
+        Path(found.out.strip(), "parent.pth").write_text(
+            f"import site; site.addsitedir({parent!r})\n", encoding="utf-8"
+        )
         self._environment = {name: value for name, value in environment.items() if name != "MASKKIT_DISABLE_PLUGINS"}
 
     def install(self, *packages: Path) -> None:
         """Install packages with the real pip, from their folders, without network."""
-        pip = [sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", "--disable-pip-version-check"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            self.python,
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         done = run(*pip, "--no-deps", "--no-build-isolation", "--no-index", *packages, env=self._environment)
         assert done.code == 0, done.out + done.err
 

@@ -49,7 +49,10 @@ def maskkit_augmentations() -> Iterable[Component]:
 @hookimpl
 def maskkit_datasets() -> Iterable[Component]:
     datasets = {
-        "MaskSplitByProfileDataset": ("datasets:mask_split_by_profile", "Folders of profiles, split by person (the default)"),
+        "MaskSplitByProfileDataset": (
+            "datasets:mask_split_by_profile",
+            "Folders of profiles, split by person (the default)",
+        ),
         "MaskBaseDataset": ("datasets:mask_base", "Folders of profiles, split by image: leaks people into validation"),
         "TestDataset": ("datasets:test_dataset", "A folder of images to predict, in the order of its info.csv"),
         "DrawnFaces": ("drawn_dataset:drawn_faces", "Faces drawn on the spot, for a first try without data"),

@@ -18,7 +18,9 @@ def base_model(num_outputs: int, *, pretrained: bool, dropout: float = 0.25) -> 
         WeightsError: pretrained weights are asked for; there are none.
     """
     if pretrained:
-        raise WeightsError("BaseModel has no pretrained weights", hint="Add --no-pretrained, or choose --model=Efficientnet_b0.")
+        raise WeightsError(
+            "BaseModel has no pretrained weights", hint="Add --no-pretrained, or choose --model=Efficientnet_b0."
+        )
     first, second, third = _CHANNELS
     return nn.Sequential(
         # The stride of the first convolution costs little accuracy and saves three quarters of the time.

@@ -90,7 +90,13 @@ def _back_hair(canvas: Canvas, person: Person) -> None:
         canvas.fill(smooth(np.array(tail) * (side, 1)), colour)
     if cut.back > 0:
         spread = width + 16 + cut.volume
-        half = [(0.3 * width, -128), (0.9 * spread, -70), (spread, 20), (spread + 4, 0.7 * cut.back), (0.7 * spread, cut.back)]
+        half = [
+            (0.3 * width, -128),
+            (0.9 * spread, -70),
+            (spread, 20),
+            (spread + 4, 0.7 * cut.back),
+            (0.7 * spread, cut.back),
+        ]
         canvas.fill(smooth(mirrored(half)), colour)
 
 
@@ -114,13 +120,24 @@ def _head(canvas: Canvas, person: Person, face: Points) -> None:
     edge = person.face_width
     for side in (-1, 1):
         canvas.fill(oval(side * (edge + 3), 4, 13, 25), mix(person.skin, _SHADOW, 0.1))
-        canvas.stroke(smooth([(side * (edge + 8), -12), (side * (edge + 10), 4), (side * (edge + 4), 20)], closed=False), 3, mix(person.skin, _DARK, 0.3))
+        canvas.stroke(
+            smooth([(side * (edge + 8), -12), (side * (edge + 10), 4), (side * (edge + 4), 20)], closed=False),
+            3,
+            mix(person.skin, _DARK, 0.3),
+        )
         if person.earrings:
             canvas.fill(oval(side * (edge + 5), 35, 5, 6), (236, 204, 110))
     canvas.fill(face, person.skin)
     young = 1 - person.signs
     for side in (-1, 1):
-        canvas.shade(smooth(np.array([(edge, -60), (edge, 40), (0.6 * edge, 112), (0.72 * edge, 40), (0.86 * edge, -10)]) * (side, 1)), _SHADOW, 0.35)
+        canvas.shade(
+            smooth(
+                np.array([(edge, -60), (edge, 40), (0.6 * edge, 112), (0.72 * edge, 40), (0.86 * edge, -10)])
+                * (side, 1)
+            ),
+            _SHADOW,
+            0.35,
+        )
         canvas.shade(oval(side * 54, 44, 22, 16), (255, 150, 140), 0.15 + 0.25 * young, 1.0)
         canvas.shade(oval(side * person.eye_gap, -22, 26, 14), _SHADOW, 0.22, 1.0)
 
@@ -135,7 +152,12 @@ def _wrinkles(canvas: Canvas, person: Person) -> None:
     for row in range(2 if signs < 0.55 else 4):
         y = -62 - 13 * row
         reach = 46 - 5 * row
-        canvas.stroke(smooth([(-reach, y + 4), (-0.4 * reach, y - 2), (0.4 * reach, y - 2), (reach, y + 4)], closed=False), wide, line, 0.8)
+        canvas.stroke(
+            smooth([(-reach, y + 4), (-0.4 * reach, y - 2), (0.4 * reach, y - 2), (reach, y + 4)], closed=False),
+            wide,
+            line,
+            0.8,
+        )
     for side in (-1, 1):
         gap = person.eye_gap
         fold = [(18, 46), (34, 58), (42, 78), (40, 92)]
@@ -158,7 +180,11 @@ def _eye(canvas: Canvas, person: Person, side: int) -> None:
     def at(*corners: tuple[float, float]) -> Points:
         return np.array(corners) * (side * size, 1) + (x, y)
 
-    canvas.fill(smooth(at((-23, 3), (-10, -0.8 * open_), (6, -open_), (24, -2), (10, 0.8 * open_), (-10, 0.8 * open_))), _WHITE, 1.0)
+    canvas.fill(
+        smooth(at((-23, 3), (-10, -0.8 * open_), (6, -open_), (24, -2), (10, 0.8 * open_), (-10, 0.8 * open_))),
+        _WHITE,
+        1.0,
+    )
     canvas.fill(oval(x, y - 1, 0.95 * open_ + 0.5, 0.95 * open_), person.iris, 1.2)
     canvas.fill(oval(x, y - 1, 4.6, 4.8), (16, 14, 16), 1.3)
     canvas.fill(oval(x + 3, y - 4, 2.6, 2.6), _WHITE, 1.3)
@@ -169,7 +195,14 @@ def _eye(canvas: Canvas, person: Person, side: int) -> None:
     if not male:
         for lash in range(3):
             base = 14 + 5 * lash
-            canvas.stroke(smooth(at((base, -9 + 2 * lash), (base + 6, -14 + 2 * lash), (base + 10, -20 + 3 * lash)), closed=False), 3.5, _DARK, 1.0)
+            canvas.stroke(
+                smooth(
+                    at((base, -9 + 2 * lash), (base + 6, -14 + 2 * lash), (base + 10, -20 + 3 * lash)), closed=False
+                ),
+                3.5,
+                _DARK,
+                1.0,
+            )
 
 
 def _brow(canvas: Canvas, person: Person, side: int) -> None:
@@ -183,20 +216,61 @@ def _nose(canvas: Canvas, person: Person) -> None:
     wide, tip = person.nose_width, person.nose_tip
     dark = mix(person.skin, _DARK, 0.45)
     canvas.shade(smooth([(4, -30), (10, 0), (wide, tip - 8), (wide, tip + 4), (6, tip + 6), (3, 0)]), _SHADOW, 0.4, 1.5)
-    canvas.stroke(smooth([(wide * 0.35, -24), (wide * 0.45, 0), (wide * 0.7, tip - 14)], closed=False), 3, mix(person.skin, _DARK, 0.2), 1.5)
-    canvas.stroke(smooth([(-wide, tip - 2), (-wide * 0.5, tip + 6), (0, tip + 9), (wide * 0.5, tip + 6), (wide, tip - 2)], closed=False), 4.5, dark, 1.8)
+    canvas.stroke(
+        smooth([(wide * 0.35, -24), (wide * 0.45, 0), (wide * 0.7, tip - 14)], closed=False),
+        3,
+        mix(person.skin, _DARK, 0.2),
+        1.5,
+    )
+    canvas.stroke(
+        smooth(
+            [(-wide, tip - 2), (-wide * 0.5, tip + 6), (0, tip + 9), (wide * 0.5, tip + 6), (wide, tip - 2)],
+            closed=False,
+        ),
+        4.5,
+        dark,
+        1.8,
+    )
     for side in (-1, 1):
         canvas.fill(oval(side * wide * 0.48, tip + 3, 4.5, 2.6), dark, 1.8)
-        canvas.stroke(smooth([(side * wide, tip - 9), (side * (wide + 3), tip - 2), (side * wide * 0.9, tip + 3)], closed=False), 3, dark, 1.6)
+        canvas.stroke(
+            smooth([(side * wide, tip - 9), (side * (wide + 3), tip - 2), (side * wide * 0.9, tip + 3)], closed=False),
+            3,
+            dark,
+            1.6,
+        )
 
 
 def _mouth(canvas: Canvas, person: Person, smile: float) -> None:
     half, y, full = 30, 82, person.lip_height
     left, right = (-half, y - smile * 0.6), (half, y - smile * 0.6)
     middle = y + smile * 0.3
-    canvas.fill(smooth([left, (-9, middle - full), (0, middle - full * 0.7), (9, middle - full), right, (14, middle + 1), (-14, middle + 1)]), person.lips, 1.2)
-    canvas.fill(smooth([left, (-14, middle), (14, middle), right, (13, middle + full), (-13, middle + full)]), mix(person.lips, _WHITE, 0.12), 1.2)
-    canvas.stroke(smooth([left, (-12, middle + 0.5), (0, middle), (12, middle + 0.5), right], closed=False), 3.2, mix(person.lips, _DARK, 0.6), 1.2)
+    canvas.fill(
+        smooth(
+            [
+                left,
+                (-9, middle - full),
+                (0, middle - full * 0.7),
+                (9, middle - full),
+                right,
+                (14, middle + 1),
+                (-14, middle + 1),
+            ]
+        ),
+        person.lips,
+        1.2,
+    )
+    canvas.fill(
+        smooth([left, (-14, middle), (14, middle), right, (13, middle + full), (-13, middle + full)]),
+        mix(person.lips, _WHITE, 0.12),
+        1.2,
+    )
+    canvas.stroke(
+        smooth([left, (-12, middle + 0.5), (0, middle), (12, middle + 0.5), right], closed=False),
+        3.2,
+        mix(person.lips, _DARK, 0.6),
+        1.2,
+    )
 
 
 def _beard(canvas: Canvas, person: Person, face: Points) -> None:
@@ -242,8 +316,20 @@ def _hair_edges(person: Person) -> tuple[Points, Points]:
     cut, width = person.haircut, person.face_width
     wide = width + 4 + 0.45 * cut.volume
     long = cut.sides > 10
-    right = [(0.45 * width, -124 - cut.volume), (0.85 * wide, -92 - 0.6 * cut.volume), (wide, -40), (wide + (6 if long else 0), 0.5 * cut.sides - 10), (wide + (8 if long else -2), cut.sides)]
-    line = [(0.42 * width, cut.temple * 0.55 + cut.peak * 0.45), (0.78 * width, cut.temple), (width - 8, -30), (width - (6 if long else 3), 0.5 * cut.sides - 10), (width - 6, cut.sides)]
+    right = [
+        (0.45 * width, -124 - cut.volume),
+        (0.85 * wide, -92 - 0.6 * cut.volume),
+        (wide, -40),
+        (wide + (6 if long else 0), 0.5 * cut.sides - 10),
+        (wide + (8 if long else -2), cut.sides),
+    ]
+    line = [
+        (0.42 * width, cut.temple * 0.55 + cut.peak * 0.45),
+        (0.78 * width, cut.temple),
+        (width - 8, -30),
+        (width - (6 if long else 3), 0.5 * cut.sides - 10),
+        (width - 6, cut.sides),
+    ]
     outer = np.array([*[(-x, y) for x, y in reversed(right)], (0, -130 - cut.volume), *right])
     inner = np.array([*[(-x, y) for x, y in reversed(line)], (cut.part, cut.peak), *line])
     if cut.waves:
@@ -262,7 +348,18 @@ def _glasses(canvas: Canvas, person: Person) -> None:
             arc = np.concatenate([ring, ring])[start : start + 7]
             canvas.stroke(smooth(arc, closed=False), 6, frame, 1.3)
         edge = person.face_width
-        canvas.stroke(np.array([(side * (person.eye_gap + 31), -16), (side * 0.5 * (edge + person.eye_gap + 31), -17), (side * edge, -16)]), 5, frame, 0.6)
+        canvas.stroke(
+            np.array(
+                [
+                    (side * (person.eye_gap + 31), -16),
+                    (side * 0.5 * (edge + person.eye_gap + 31), -17),
+                    (side * edge, -16),
+                ]
+            ),
+            5,
+            frame,
+            0.6,
+        )
     canvas.stroke(smooth([(-10, -14), (0, -18), (10, -14)], closed=False), 6, frame, 1.5)
 
 
@@ -280,11 +377,22 @@ def _mask(canvas: Canvas, person: Person, mask: WornMask, face: Points) -> None:
         return u * half * 0.96, y
 
     us = np.linspace(-1, 1, 9)
-    outline = np.array([*[at(u, 0) for u in us], *[at(1, v) for v in (0.25, 0.5, 0.75)], *[at(u, 1) for u in us[::-1]], *[at(-1, v) for v in (0.75, 0.5, 0.25)]])
+    outline = np.array(
+        [
+            *[at(u, 0) for u in us],
+            *[at(1, v) for v in (0.25, 0.5, 0.75)],
+            *[at(u, 1) for u in us[::-1]],
+            *[at(-1, v) for v in (0.75, 0.5, 0.25)],
+        ]
+    )
     ear = person.face_width + 7
     for side in (-1, 1):
         for v, y in ((0.08, -8), (0.88, 24)):
-            canvas.stroke(np.array([at(side, v), ((at(side, v)[0] + side * ear) / 2, (at(side, v)[1] + y) / 2), (side * ear, y)]), 5, mix(design.colour, _WHITE, 0.5))
+            canvas.stroke(
+                np.array([at(side, v), ((at(side, v)[0] + side * ear) / 2, (at(side, v)[1] + y) / 2), (side * ear, y)]),
+                5,
+                mix(design.colour, _WHITE, 0.5),
+            )
     canvas.fill(outline, mix(design.colour, _DARK, 0.35), 0.4)
     canvas.fill((outline - outline.mean(0)) * 0.975 + outline.mean(0), design.colour, 0.4)
     dark = mix(design.colour, _DARK if sum(design.colour) > 200 else _WHITE, 0.3)
@@ -306,4 +414,18 @@ def _mask(canvas: Canvas, person: Person, mask: WornMask, face: Points) -> None:
     if design.cut == "folded":
         canvas.stroke(np.array([at(u, 0.42 - 0.12 * (1 - u * u)) for u in np.linspace(-1, 1, 7)]), 4, dark, 0.6)
     for side in (-1, 1):
-        canvas.shade(np.array([at(side, 0), at(side, 0.5), at(side, 1), at(side * 0.55, 0.95), at(side * 0.7, 0.5), at(side * 0.75, 0)]), _SHADOW, 0.4, 0.3)
+        canvas.shade(
+            np.array(
+                [
+                    at(side, 0),
+                    at(side, 0.5),
+                    at(side, 1),
+                    at(side * 0.55, 0.95),
+                    at(side * 0.7, 0.5),
+                    at(side * 0.75, 0),
+                ]
+            ),
+            _SHADOW,
+            0.4,
+            0.3,
+        )

@@ -14,7 +14,14 @@ __all__ = ["Haircut", "MaskDesign", "Person", "Scene", "WornMask", "draw_person"
 Gender = Literal["male", "female"]
 
 _AGES = ((18, 29), (30, 59), (60, 75))
-_SKINS: tuple[Colour, ...] = ((255, 226, 204), (247, 208, 178), (232, 186, 150), (205, 153, 114), (166, 115, 80), (124, 82, 58))
+_SKINS: tuple[Colour, ...] = (
+    (255, 226, 204),
+    (247, 208, 178),
+    (232, 186, 150),
+    (205, 153, 114),
+    (166, 115, 80),
+    (124, 82, 58),
+)
 _HAIRS: tuple[Colour, ...] = ((34, 29, 31), (58, 40, 32), (88, 57, 38), (124, 78, 44), (186, 140, 78), (150, 70, 40))
 _GREYS: tuple[Colour, ...] = ((196, 196, 200), (222, 221, 218), (176, 178, 184))
 _IRISES: tuple[Colour, ...] = ((72, 46, 30), (104, 68, 38), (66, 104, 60), (66, 104, 150), (92, 112, 122))
@@ -237,7 +244,9 @@ def _man_chances(age: int) -> list[float]:
 
 
 def _woman_cut(random: np.random.Generator) -> Haircut:
-    kind = random.choice(["straight", "waves", "bob", "fringe", "bun", "tail", "pixie"], p=[0.2, 0.2, 0.17, 0.14, 0.11, 0.1, 0.08])
+    kind = random.choice(
+        ["straight", "waves", "bob", "fringe", "bun", "tail", "pixie"], p=[0.2, 0.2, 0.17, 0.14, 0.11, 0.1, 0.08]
+    )
     side = float(random.choice([-1, 1]))
     cuts = {
         "straight": Haircut(14, side * 10, -108, -50, 140, 190, 0, ""),
@@ -252,7 +261,9 @@ def _woman_cut(random: np.random.Generator) -> Haircut:
 
 
 def _beard(random: np.random.Generator) -> Literal["", "stubble", "moustache", "full"]:
-    kind: Literal["", "stubble", "moustache", "full"] = random.choice(["", "stubble", "moustache", "full"], p=[0.4, 0.3, 0.12, 0.18])
+    kind: Literal["", "stubble", "moustache", "full"] = random.choice(
+        ["", "stubble", "moustache", "full"], p=[0.4, 0.3, 0.12, 0.18]
+    )
     return kind
 
 

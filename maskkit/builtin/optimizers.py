@@ -19,7 +19,12 @@ def sgd(
     """Return stochastic gradient descent."""
     held = list(parameters)
     return torch.optim.SGD(
-        held, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov and momentum > 0, fused=_fuses(held)
+        held,
+        lr=lr,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        nesterov=nesterov and momentum > 0,
+        fused=_fuses(held),
     )
 
 
@@ -34,9 +39,7 @@ def adam(
 ) -> torch.optim.Adam:
     """Return Adam, which adds the decay to the gradient (Kingma and Ba, arXiv 1412.6980)."""
     held = list(parameters)
-    return torch.optim.Adam(
-        held, lr=lr, weight_decay=weight_decay, betas=(beta1, beta2), eps=eps, fused=_fuses(held)
-    )
+    return torch.optim.Adam(held, lr=lr, weight_decay=weight_decay, betas=(beta1, beta2), eps=eps, fused=_fuses(held))
 
 
 def adamw(
@@ -50,9 +53,7 @@ def adamw(
 ) -> torch.optim.AdamW:
     """Return Adam with the decay apart from the gradient (Loshchilov and Hutter, arXiv 1711.05101)."""
     held = list(parameters)
-    return torch.optim.AdamW(
-        held, lr=lr, weight_decay=weight_decay, betas=(beta1, beta2), eps=eps, fused=_fuses(held)
-    )
+    return torch.optim.AdamW(held, lr=lr, weight_decay=weight_decay, betas=(beta1, beta2), eps=eps, fused=_fuses(held))
 
 
 def _fuses(parameters: list[nn.Parameter]) -> bool:

@@ -80,7 +80,9 @@ class ConsoleReporter(Reporter):
         if outcome.best is not None:
             self._console.print(_summary(outcome))
         if outcome.status != "completed":
-            self._console.print(Text(f"{outcome.status}{': ' + outcome.error if outcome.error else ''}", style="yellow"))
+            self._console.print(
+                Text(f"{outcome.status}{': ' + outcome.error if outcome.error else ''}", style="yellow")
+            )
 
 
 def _summary(outcome: RunEnd) -> Table:

@@ -49,7 +49,11 @@ def command_help(command: "Command", registry: "Registry") -> str:
     for section, group in groupby((flag for flag in flags if not flag.word), key=lambda flag: flag.section):
         lines += ["", f"{section or 'Flags'}:", *_rows(list(group), registry)]
     if command.takes_config_file:
-        lines += ["", "Layers:", *_row("--config=PATH", "Values from a config.json of a run, or any JSON of flags; flags win.")]
+        lines += [
+            "",
+            "Layers:",
+            *_row("--config=PATH", "Values from a config.json of a run, or any JSON of flags; flags win."),
+        ]
     return "\n".join(lines)
 
 

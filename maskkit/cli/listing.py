@@ -8,7 +8,13 @@ from maskkit.plugin.discovery import Plugin, State
 
 __all__ = ["is_unwell", "print_json", "print_table"]
 
-_COLORS = {State.OK: "green", State.DISABLED: "dim", State.EMPTY: "yellow", State.CONFLICT: "yellow", State.BROKEN: "red"}
+_COLORS = {
+    State.OK: "green",
+    State.DISABLED: "dim",
+    State.EMPTY: "yellow",
+    State.CONFLICT: "yellow",
+    State.BROKEN: "red",
+}
 
 
 def is_unwell(plugin: Plugin) -> bool:

@@ -32,7 +32,9 @@ def _file_to_score(config: EvaluateConfig) -> Path:
     name = "eval_soft.csv" if config.truth else "valid_soft.csv"
     file = config.source / "predictions" / name
     if not file.is_file():
-        raise PredictionError(f"the folder {config.source} has no predictions/{name}", hint="Name a CSV file, or a run folder.")
+        raise PredictionError(
+            f"the folder {config.source} has no predictions/{name}", hint="Name a CSV file, or a run folder."
+        )
     return file
 
 

@@ -6,6 +6,7 @@ which arrives unchanged, and what Fire calls only notes what to do.
 """
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -59,7 +60,9 @@ COMMANDS = {
             ),
             takes_config_file=True,
         ),
-        Command("predict", PredictConfig, commands.predict, ("maskkit predict runs/exp --images=photos --out=answers",)),
+        Command(
+            "predict", PredictConfig, commands.predict, ("maskkit predict runs/exp --images=photos --out=answers",)
+        ),
         Command(
             "evaluate",
             EvaluateConfig,
@@ -98,7 +101,9 @@ def main(argv: list[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in tokens
     try:
-        return _dispatch([token for token in tokens if token != "--debug"])
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _dispatch([token for token in tokens if token != "--debug"])
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED, debug=debug)
     except MaskkitError as error:
@@ -171,6 +176,11 @@ def _fill(command: Command, words: tuple[str, ...], texts: Mapping[str, str]) ->
         values[place.name] = list(words) if place.takes_many_words else word
     layers.append(Layer("flag", values))
     return build(command.config, layers)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as a person reads it, without the line of code that gave it."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _fail(text: str, code: int, *, debug: bool) -> int:

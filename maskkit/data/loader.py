@@ -41,6 +41,7 @@ class ImageLoader:
             collate_fn=_collate,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
+            generator=torch.Generator(),  # of its own, so that the number of workers leaves dropout's draws alone
         )
 
     def batches(self, rows: Tensor, batch_size: int) -> Iterator[Batch]:
@@ -66,7 +67,7 @@ def epoch_order(rows: Tensor, *, seed: int, epoch: int) -> Tensor:
 
 def split_rows(rows: Tensor, batch_size: int) -> list[list[int]]:
     """Return the rows of each batch."""
-    parts = [part.tolist() for part in rows.split(batch_size)]
+    parts = [part.tolist() for part in torch.split(rows, batch_size)]
     if len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [parts[-2] + parts[-1]]
     return parts

@@ -60,8 +60,12 @@ def find_checkpoint(run: Path, which: str) -> Path:
     if run.is_file():
         return run
     if not run.is_dir():
-        raise CheckpointError(f"there is no run folder or checkpoint {run}", hint="A run folder lies below runs/ or --model_dir.")
+        raise CheckpointError(
+            f"there is no run folder or checkpoint {run}", hint="A run folder lies below runs/ or --model_dir."
+        )
     path = run / "checkpoints" / f"{which}.safetensors"
     if not path.is_file():
-        raise CheckpointError(f"{run} has no {which} checkpoint: {path} is missing", hint="Was the run stopped in its first epoch?")
+        raise CheckpointError(
+            f"{run} has no {which} checkpoint: {path} is missing", hint="Was the run stopped in its first epoch?"
+        )
     return path

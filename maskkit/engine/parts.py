@@ -70,7 +70,9 @@ def _scheduler(config: TrainConfig) -> tuple[str, dict[str, Any]]:
     if config.lr_decay_step is None:
         return config.scheduler, config.scheduler_args
     if config.scheduler not in {TrainConfig().scheduler, "StepLR"}:
-        raise UsageError(f"--lr_decay_step selects StepLR, but --scheduler={config.scheduler} is given", hint="Leave one out.")
+        raise UsageError(
+            f"--lr_decay_step selects StepLR, but --scheduler={config.scheduler} is given", hint="Leave one out."
+        )
     return "StepLR", config.scheduler_args | {"step_size": config.lr_decay_step}
 
 

@@ -69,7 +69,9 @@ def write_eval(folder: Path, samples: Samples, probabilities: NDArray[np.float32
     write_soft(folder / "eval_soft.csv", samples.names, probabilities)
 
 
-def _restore(checkpoint: Checkpoint, registry: Registry, view: View, device: torch.device, precision: str) -> Classifier:
+def _restore(
+    checkpoint: Checkpoint, registry: Registry, view: View, device: torch.device, precision: str
+) -> Classifier:
     """Return the trained classifier; the file alone tells how to build it."""
     description = checkpoint.description
     network = part_from_record(registry, "model", description["model"]).make(view.num_outputs, pretrained=False)

@@ -43,7 +43,9 @@ def find_sources(config: TrainConfig, registry: Registry, environment: Mapping[s
     dataset = Part.find(registry, "dataset", name, config.dataset_args)
     samples = dataset.make(data_dir)
     if not isinstance(samples, Samples):
-        raise PluginError(f"the data set {name} of {dataset.offer.plugin.distribution} gave no Samples, but {samples!r}")
+        raise PluginError(
+            f"the data set {name} of {dataset.offer.plugin.distribution} gave no Samples, but {samples!r}"
+        )
     if not samples.labelled:
         raise UsageError(f"--dataset={name} has no labels to learn from", hint=f"Train with --dataset={_DEFAULT}.")
     eval_dir = samples.eval_dir if config.eval_dir == "auto" else config.eval_dir

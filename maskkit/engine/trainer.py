@@ -153,7 +153,7 @@ class Trainer:
         Raises:
             NonFiniteLossError: a loss of the interval is NaN or infinite; the step and its files are named.
         """
-        losses = torch.stack(interval.losses).tolist()
+        losses: list[float] = torch.stack(interval.losses).tolist()
         first_step = step - len(losses) + 1
         for offset, loss in enumerate(losses):
             if not math.isfinite(loss):
@@ -200,7 +200,7 @@ class Trainer:
 
     def _non_finite(self, loss: float, epoch: int, step: int, rows: Tensor) -> NonFiniteLossError:
         files = [self.samples.paths[row] for row in rows.tolist()]
-        shown = "\n  ".join(files[:10] + ([f".. and {len(files) - 10} more"] if len(files) > 10 else []))  # noqa: PLR2004
+        shown = "\n  ".join(files[:10] + ([f".. and {len(files) - 10} more"] if len(files) > 10 else []))
         return NonFiniteLossError(
             f"the loss became {loss} in epoch {epoch + 1}, step {step}, on these images:\n  {shown}",
             hint=f"Try a smaller --lr (now {self.optimizer.param_groups[0]['lr']:g}), --clip_norm=1 or --precision=fp32.",

@@ -94,8 +94,10 @@ def _make_plan(config: TrainConfig, parts: Mapping[str, Part], registry: Registr
     augmentation = parts["augmentation"].make(size=config.resize)
     sources = find_sources(config, registry)
     folds = sources.samples.split(val_ratio=config.val_ratio, seed=config.seed)
-    if np.count_nonzero(folds) < 2:  # noqa: PLR2004  batch statistics need two
-        raise DataError("fewer than two images are left to train on", hint="Give more people, or a smaller --val_ratio.")
+    if np.count_nonzero(folds) < 2:  #  batch statistics need two
+        raise DataError(
+            "fewer than two images are left to train on", hint="Give more people, or a smaller --val_ratio."
+        )
     component = parts["model"].component
     torch.manual_seed(config.seed)
     pretrained = _is_pretrained(config, component.has_weights)
@@ -120,9 +122,7 @@ def _make_trainer(plan: _Plan, run_dir: Path, loader: ImageLoader, reporters: Re
     config, parts, classifier = plan.config, plan.parts, plan.classifier
     train_rows = plan.rows(held_out=False)
     objective = Objective(plan.view, parts["loss"].make, plan.samples.answers[train_rows.numpy()])
-    optimizer = parts["optimizer"].make(
-        classifier.network.parameters(), lr=config.lr, weight_decay=config.weight_decay
-    )
+    optimizer = parts["optimizer"].make(classifier.network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     steps = num_steps(len(train_rows), config.batch_size)
     return Trainer(
         classifier=classifier,
@@ -218,7 +218,7 @@ def _write_down(run_dir: Path, plan: _Plan, origins: Mapping[str, str]) -> None:
         "values": as_json(plan.config),
         "origins": dict(origins),
         "decisions": decisions,
-        "components": {kind: part.record for kind, part in (plan.parts | {"dataset": plan.sources.dataset}).items()},
+        "components": {kind: part.record for kind, part in {**plan.parts, "dataset": plan.sources.dataset}.items()},
     }
     write_config(run_dir, content)
     write_samples(run_dir, plan.samples, plan.folds)

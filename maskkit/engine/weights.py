@@ -53,7 +53,7 @@ def load_weights(model: nn.Module, source: str) -> None:
         shown = ", ".join(odd[:5])
         raise WeightsError(
             f"{source} does not fit the model: {len(odd)} of its {len(own)} tensors are missing or of another size"
-            f" ({shown}{', ..' if len(odd) > 5 else ''})",  # noqa: PLR2004  a handful to look at
+            f" ({shown}{', ..' if len(odd) > 5 else ''})",  #  a handful to look at
             hint="Name the model that these weights belong to with --model.",
         )
     model.load_state_dict(fitting, strict=False)

@@ -37,7 +37,9 @@ class Component:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"component name {self.name!r}: letters, digits, '_', '-' and '.', a letter first")
         if not _TARGET.fullmatch(self.target):
-            raise ValueError(f"component {self.name}: target {self.target!r} is not of the form 'package.module:factory'")
+            raise ValueError(
+                f"component {self.name}: target {self.target!r} is not of the form 'package.module:factory'"
+            )
         if not self.summary.strip() or "\n" in self.summary:
             raise ValueError(f"component {self.name}: the summary must be one line of text")
 

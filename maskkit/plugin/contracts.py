@@ -70,9 +70,7 @@ class Schedule:
 class SchedulerFactory(Protocol):
     """A schedule of the learning rate over `epochs` of `steps_per_epoch` steps."""
 
-    def __call__(
-        self, optimizer: "Optimizer", *, epochs: int, steps_per_epoch: int, **options: Any
-    ) -> Schedule: ...
+    def __call__(self, optimizer: "Optimizer", *, epochs: int, steps_per_epoch: int, **options: Any) -> Schedule: ...
 
 
 class ReporterFactory(Protocol):

@@ -37,7 +37,9 @@ def bound(offer: Offer, options: Mapping[str, object]) -> Callable[..., Any]:
         try:
             values[name] = convert(value, _annotation(factory, known[name]))
         except ValueError as error:
-            raise UsageError(f"option {name} of {offer.kind} {offer.component.name} {error}; received {value!r}") from None
+            raise UsageError(
+                f"option {name} of {offer.kind} {offer.component.name} {error}; received {value!r}"
+            ) from None
     needed = [name for name, one in known.items() if one.default is inspect.Parameter.empty and name not in values]
     if needed:
         raise UsageError(f"{offer.kind} {offer.component.name} needs the option {', '.join(needed)}")

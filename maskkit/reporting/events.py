@@ -1,10 +1,10 @@
 """The events of a run, frozen records of plain values and numpy arrays, in the order in which they come.
 
-    on_run_start(RunStart)
-      for each epoch:  on_epoch_start(EpochStart)
-          for each step:  on_step_end(StepEnd)
-          on_epoch_end(EpochEnd)
-    on_run_end(RunEnd)      always, also after a failure or Ctrl-C
+on_run_start(RunStart)
+  for each epoch:  on_epoch_start(EpochStart)
+      for each step:  on_step_end(StepEnd)
+      on_epoch_end(EpochEnd)
+on_run_end(RunEnd)      always, also after a failure or Ctrl-C
 """
 
 from collections.abc import Mapping

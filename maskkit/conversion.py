@@ -42,8 +42,7 @@ def describe(annotation: Any) -> str:
     """Return the annotated type as help and errors name it."""
     origin = get_origin(annotation)
     if origin in {Union, UnionType}:
-        parts = (describe(part) for part in _members(annotation) if part != NoneType)
-        return "|".join(dict.fromkeys(parts))
+        return "|".join(dict.fromkeys(map(describe, _members(annotation))))
     if origin is Literal:
         return "|".join(str(choice) for choice in get_args(annotation))
     if origin is tuple:
@@ -56,9 +55,12 @@ def describe(annotation: Any) -> str:
 
 def _convert_union(value: object, annotation: Any) -> Any:
     """Try the members in the order written, fixed words first, since any text would do as a path."""
-    if value is None and NoneType in _members(annotation):
+    members = _members(annotation)
+    if value is None and NoneType in get_args(annotation):
         return None
-    for member in _members(annotation):
+    if len(members) == 1:
+        return convert(value, members[0])
+    for member in members:
         try:
             return convert(value, member)
         except ValueError:
@@ -67,7 +69,9 @@ def _convert_union(value: object, annotation: Any) -> Any:
 
 
 def _members(annotation: Any) -> list[Any]:
-    return sorted(get_args(annotation), key=lambda member: get_origin(member) is not Literal)
+    members = [member for member in get_args(annotation) if member is not NoneType]
+    words = [member for member in members if get_origin(member) is Literal]
+    return words + [member for member in members if member not in words]
 
 
 def _convert_literal(value: object, annotation: Any) -> Any:
@@ -166,17 +170,11 @@ def _path(value: object) -> Path:
     return Path(_str(value) if not isinstance(value, Path) else value).expanduser()
 
 
-def _none(value: object) -> None:
-    if value is not None:
-        raise ValueError("must be left out")
-
-
 _SCALARS: dict[Any, Callable[[object], Any]] = {
     bool: _bool,
     int: _int,
     float: _float,
     str: _str,
     Path: _path,
-    NoneType: _none,
 }
 _WORDS = {bool: "true|false", int: "INT", float: "FLOAT", str: "NAME", Path: "PATH"}

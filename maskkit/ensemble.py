@@ -239,7 +239,9 @@ def _checked_weights(weights: Sequence[float] | None, groups: Sequence[Group]) -
     checked = np.ones(total) if weights is None else np.array(weights, dtype=np.float64)
     if len(checked) != total:
         order = ", ".join(path for part in paths for path in part)
-        raise UsageError(f"weights: {len(checked)} given for {total} files", hint=f"Give one for each, in this order: {order}")
+        raise UsageError(
+            f"weights: {len(checked)} given for {total} files", hint=f"Give one for each, in this order: {order}"
+        )
     if not (np.isfinite(checked) & (checked >= 0)).all():
         raise UsageError(f"the weights are {checked.tolist()}; each must be a finite number, 0 or more")
     parts = np.split(checked, np.cumsum([len(part) for part in paths])[:-1])

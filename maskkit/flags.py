@@ -104,6 +104,18 @@ class Layer:
 
     source: str
     values: Mapping[str, object]
+    is_file: bool = False
+
+    def convert(self, one: Flag) -> Any:
+        """Return this layer's value of a flag as its type.
+
+        Raises:
+            UsageError: the value does not fit; a file is named too, since people do not see its flags.
+        """
+        try:
+            return one.convert(self.values[one.name])
+        except UsageError as error:
+            raise UsageError(f"{self.source}: {error.message}" if self.is_file else error.message) from None
 
 
 def flags_of(config: type) -> dict[str, Flag]:
@@ -125,12 +137,12 @@ def build(config: type[Config], layers: Iterable[Layer]) -> tuple[Config, dict[s
     values: dict[str, Any] = {}
     sources = dict.fromkeys(flags, "default")
     for layer in layers:
-        for name, value in layer.values.items():
+        for name in layer.values:
             if name not in flags:
                 near = nearest(name, flags)
                 advice = f"Did you mean {near}?" if near else f"Valid: {', '.join(flags)}."
                 raise UsageError(f"unknown name {name!r} in {layer.source}", hint=advice)
-            values[name] = flags[name].convert(value)
+            values[name] = layer.convert(flags[name])
             sources[name] = layer.source
     for one in flags.values():
         if one.default is MISSING and one.name not in values:
@@ -158,7 +170,7 @@ def read_config_file(path: Path) -> Layer:
     values = content.get("values", content) if isinstance(content, dict) else None
     if not isinstance(values, dict):
         raise UsageError(f"--config: {path} must hold a JSON object of flags and values")
-    return Layer(str(path), {name.replace("-", "_"): value for name, value in values.items()})
+    return Layer(str(path), {name.replace("-", "_"): value for name, value in values.items()}, is_file=True)
 
 
 def _default(one: dataclasses.Field[Any]) -> Any:

@@ -305,6 +305,8 @@ def test_mask_beside_age_is_refused(tmp_path: Path) -> None:
     message = refusal(PredictionError, [mask, age])
     assert f"{mask} is mask and {age} is age" in message
     assert f"--mask={mask} --gender=F --age={age}" in message
+    untold = in_run(tmp_path / "untold", "", 3)
+    assert f"--mask={mask} --gender=F --age={age}" in refusal(PredictionError, [mask, age, untold])
 
 
 @pytest.mark.parametrize("counts", [(2, 3, 3), (3, 3, 2), (3, 2), (3, 2, 3, 3)])

@@ -83,6 +83,15 @@ def test_soft_float32_with_truth_reads_back_exactly(
     assert (back.truth == truth).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_digits_of_every_probability_are_kept(tmp_path: Path, dtype: type[np.floating]) -> None:
+    values = np.random.default_rng(0).random((200, 18)).astype(dtype)
+    write_soft(tmp_path / "soft.csv", [str(row) for row in range(len(values))], values)
+    back = read_predictions(tmp_path / "soft.csv").values
+    assert back is not None
+    assert (back.astype(dtype) == values).all()
+
+
 @quick
 @given(ids=image_ids)
 def test_hard_reads_back(tmp_path_factory: pytest.TempPathFactory, ids: list[str]) -> None:
@@ -321,6 +330,14 @@ def test_the_view_comes_from_the_run_when_its_classes_are_the_columns(tmp_path: 
     write_soft(path, ["a"], np.array([[0.25, 0.75]]))
     view = read_predictions(path).view
     assert (view.name if view else None) == ("gender" if name == "gender" else None)
+
+
+def test_the_run_may_be_the_folder_itself(tmp_path: Path) -> None:
+    write(tmp_path / "config.json", '{"values": {"classification": "mask"}}')
+    write_hard(tmp_path / "hard.csv", ["a"], np.array([0]))
+    view = read_predictions(tmp_path / "hard.csv").view
+    assert view is not None
+    assert view.name == "mask"
 
 
 @pytest.mark.parametrize(

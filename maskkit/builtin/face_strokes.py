@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-__all__ = ["HEIGHT", "WIDTH", "Camera", "Canvas", "Colour", "Points", "Pose", "mirrored", "mix", "oval", "smooth"]
+__all__ = ["DARK", "HEIGHT", "SHADOW", "WHITE", "WIDTH", "Camera", "Canvas", "Colour", "Points", "Pose", "mirrored", "mix", "oval", "smooth"]
 
 WIDTH, HEIGHT = 384, 512
 # Shapes are drawn twice as large and averaged, which smooths their edges; shadows are drawn small and blurred there,
@@ -21,6 +21,10 @@ _GRAINS = (2.0, 5.0, 9.0)
 
 Colour = tuple[int, int, int]
 Points = NDArray[np.float64]
+
+DARK: Colour = (38, 28, 30)
+WHITE: Colour = (250, 248, 246)
+SHADOW: Colour = (110, 84, 90)
 
 _TIMES = np.linspace(0.0, 1.0, 6, endpoint=False)[:, None]
 # The Catmull-Rom spline: each row weighs four neighbouring corners.
@@ -95,8 +99,8 @@ class Canvas:
         self._pose = pose
         self._camera = camera
         self._photo = Image.new("RGB", (WIDTH * _FINE, HEIGHT * _FINE), background)
-        light = Image.fromarray(camera.corners, "RGB")
-        self._shadows = light.resize((WIDTH // _COARSE, HEIGHT // _COARSE), Image.Resampling.BILINEAR)
+        light, middles = Image.fromarray(camera.corners, "RGB"), (0.5, 0.5, 1.5, 1.5)
+        self._shadows = light.resize((WIDTH // _COARSE, HEIGHT // _COARSE), Image.Resampling.BILINEAR, middles)
         self._ink = ImageDraw.Draw(self._photo)
         self._shade = ImageDraw.Draw(self._shadows, "RGBA")
 

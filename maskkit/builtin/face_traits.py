@@ -32,7 +32,7 @@ _CLOTHES: tuple[Colour, ...] = (
 )  # fmt: skip
 _MASKS: tuple[Colour, ...] = (
     (244, 246, 248), (244, 246, 248), (148, 196, 226), (148, 196, 226), (48, 50, 56), (48, 50, 56), (150, 156, 164),
-    (240, 178, 190), (60, 84, 130), (96, 140, 110), (168, 70, 76), (220, 204, 170), (128, 100, 150), (226, 190, 84),
+    (240, 178, 190), (60, 84, 130), (96, 140, 110), (168, 70, 76), (128, 100, 150), (226, 190, 84),
 )  # fmt: skip
 _WALLS: tuple[Colour, ...] = (
     (214, 222, 226), (236, 226, 208), (150, 176, 190), (120, 150, 130), (196, 160, 140), (84, 92, 110), (176, 170, 196),
@@ -146,15 +146,15 @@ def draw_person(random: np.random.Generator, gender: Gender, group: int) -> Pers
         eye_size=random.uniform(0.9, 1.05) if male else random.uniform(1.02, 1.2),
         eye_gap=random.uniform(37, 43),
         iris=_one(_IRISES, random),
-        brow_weight=random.uniform(9, 13) if male else random.uniform(4, 7),
+        brow_weight=random.uniform(10, 14) if male else random.uniform(4, 6),
         brow_arch=random.uniform(1, 5) if male else random.uniform(6, 11),
         nose_width=random.uniform(15, 20) if male else random.uniform(12, 16),
         nose_tip=random.uniform(36, 46),
         lips=mix(skin, (168, 70, 70), random.uniform(0.3, 0.5)) if male else _one(_LIPSTICKS, random),
         lip_height=(random.uniform(5, 8) if male else random.uniform(9, 13)) * (1 - 0.25 * signs),
         beard=_beard(random) if male else "",
-        glasses=bool(random.random() < 0.2),
-        earrings=not male and bool(random.random() < 0.6),
+        glasses=bool(random.random() < 0.15),
+        earrings=not male and bool(random.random() < 0.75),
         clothes=_one(_CLOTHES, random),
         neckline=random.choice(["round", "pointed", "collar"]),
     )
@@ -162,19 +162,19 @@ def draw_person(random: np.random.Generator, gender: Gender, group: int) -> Pers
 
 def draw_scene(random: np.random.Generator, state: Literal["wear", "incorrect", "normal"]) -> Scene:
     """Return a random photo in which the mask is worn, worn incorrectly or missing."""
-    scale = random.uniform(0.84, 1.08)
+    scale = random.uniform(0.88, 1.1)
     pose = Pose(
-        x=WIDTH / 2 + random.uniform(-26, 26),
-        y=HEIGHT / 2 + 6 + random.uniform(-24, 24),
+        x=WIDTH / 2 + random.uniform(-24, 24),
+        y=HEIGHT / 2 + 6 + random.uniform(-22, 22),
         scale=scale,
-        tilt=random.uniform(-0.14, 0.14),
-        turn=random.uniform(-9, 9),
+        tilt=random.uniform(-0.1, 0.1),
+        turn=random.uniform(-6, 6),
         nod=random.uniform(-4, 4),
     )
     return Scene(
         pose=pose,
         camera=_draw_camera(random),
-        smile=random.uniform(-3, 10),
+        smile=random.uniform(0, 14),
         wall=_jitter(_one(_WALLS, random), random, 20),
         things=_jitter(_one(_WALLS, random), random, 20),
         backdrop=random.choice(["plain", "window", "stripes", "shelves", "discs", "horizon"]),
@@ -183,9 +183,9 @@ def draw_scene(random: np.random.Generator, state: Literal["wear", "incorrect", 
 
 
 def _draw_camera(random: np.random.Generator) -> Camera:
-    brightness = random.uniform(0.9, 1.3)
-    red, green, blue = (brightness * random.normal(1, 0.05, 3)).tolist()
-    corners: NDArray[np.uint8] = (random.uniform(165, 255, (2, 2, 1)) * np.ones(3)).astype(np.uint8)
+    brightness = random.uniform(0.95, 1.25)
+    red, green, blue = (brightness * random.normal(1, 0.04, 3)).tolist()
+    corners: NDArray[np.uint8] = (random.uniform(185, 255, (2, 2, 1)) * np.ones(3)).astype(np.uint8)
     return Camera(
         corners=corners,
         gain=(red, green, blue),
@@ -203,7 +203,7 @@ def _draw_mask(random: np.random.Generator, *, worn_right: bool) -> WornMask:
         pattern=random.choice(["", "", "", "dots", "stripes", "bars"]),
     )
     # On nose and mouth; or under the nose, on the chin, over the eyes.
-    places = [(16, 140)] if worn_right else [(56, 146), (98, 152), (-58, 26)]
+    places = [(14, 140)] if worn_right else [*[(58, 146), (88, 158)] * 3, (-36, 24)]
     top, bottom = places[random.integers(len(places))]
     return WornMask(design, top + random.uniform(-4, 4), bottom + random.uniform(-4, 4))
 
@@ -218,7 +218,7 @@ def _grey_of(age: int, random: np.random.Generator) -> float:
     if age < 30:
         return 0.0
     if age < 60:
-        return float(random.uniform(0, 0.25) * (age - 30) / 30)
+        return float(random.uniform(0.16, 0.22) + 0.2 * (age - 30) / 30)
     return float(random.uniform(0.75, 1.0))
 
 
@@ -232,20 +232,20 @@ def _man_cut(age: int, random: np.random.Generator) -> Haircut:
         "curls": Haircut(24, 0, -78, -62, -6, 0, 6, ""),
         "receding": Haircut(8, 0, -104, -98, -12, 0, 0, ""),
         "bald": Haircut(4, 0, -104, -98, -2, 0, 0, "", bald=True),
-        "long": Haircut(14, side * 12, -104, -58, 30, 110, 2, ""),
+        "long": Haircut(14, side * 12, -98, -62, 4, 70, 2, ""),
     }
     return cuts[kind]
 
 
 def _man_chances(age: int) -> list[float]:
     if age < 30:
-        return [0.34, 0.28, 0.12, 0.18, 0.0, 0.0, 0.08]
-    return [0.22, 0.24, 0.12, 0.12, 0.16, 0.08, 0.06]
+        return [0.36, 0.3, 0.12, 0.18, 0.0, 0.0, 0.04]
+    return [0.22, 0.24, 0.12, 0.14, 0.16, 0.08, 0.04]
 
 
 def _woman_cut(random: np.random.Generator) -> Haircut:
     kind = random.choice(
-        ["straight", "waves", "bob", "fringe", "bun", "tail", "pixie"], p=[0.2, 0.2, 0.17, 0.14, 0.11, 0.1, 0.08]
+        ["straight", "waves", "bob", "fringe", "bun", "tail", "pixie"], p=[0.18, 0.18, 0.16, 0.14, 0.14, 0.14, 0.06]
     )
     side = float(random.choice([-1, 1]))
     cuts = {
@@ -262,7 +262,7 @@ def _woman_cut(random: np.random.Generator) -> Haircut:
 
 def _beard(random: np.random.Generator) -> Literal["", "stubble", "moustache", "full"]:
     kind: Literal["", "stubble", "moustache", "full"] = random.choice(
-        ["", "stubble", "moustache", "full"], p=[0.4, 0.3, 0.12, 0.18]
+        ["", "stubble", "moustache", "full"], p=[0.46, 0.34, 0.13, 0.07]
     )
     return kind
 

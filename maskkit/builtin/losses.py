@@ -69,7 +69,9 @@ class FocalLoss(nn.Module):
         if self.weight is not None:
             soft = soft * self.weight
         log_p = functional.log_softmax(logits, dim=1)
-        return -(soft * (1 - log_p.exp()) ** self.gamma * log_p).sum() / soft.sum()
+        # Above 0, since the slope of a power below 1 is infinite there, and infinity times nothing is NaN.
+        missing = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).tiny)
+        return -(soft * missing**self.gamma * log_p).sum() / soft.sum()
 
 
 def focal(
@@ -90,10 +92,12 @@ class F1Loss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._warned = False
+        self._is_first = True
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        self._warn_of_small_batches(logits)
+        if logits.requires_grad and self._is_first:
+            self._is_first = False  # an epoch's last batch may be small whatever the batch size
+            _warn_of_small_batches(*logits.shape)
         p, q = logits.softmax(dim=1), _soft(targets, logits)
         true_positive = (q * p).sum(dim=0)
         precision = true_positive / (p.sum(dim=0) + self.epsilon)
@@ -101,15 +105,14 @@ class F1Loss(nn.Module):
         f1 = 2 * precision * recall / (precision + recall + self.epsilon)
         return 1 - f1.clamp(self.epsilon, 1 - self.epsilon).mean()
 
-    def _warn_of_small_batches(self, logits: Tensor) -> None:
-        batch, num_classes = logits.shape
-        if logits.requires_grad and batch < 4 * num_classes and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"the f1 loss sees {batch} images of {num_classes} classes in a batch; a class that is absent from it"
-                f" teaches nothing, so use --batch_size={4 * num_classes} or more",
-                stacklevel=2,
-            )
+
+def _warn_of_small_batches(batch: int, num_classes: int) -> None:
+    if batch < 4 * num_classes:
+        warnings.warn(
+            f"the f1 loss sees {batch} images of {num_classes} classes in a batch; a class that is absent from it"
+            f" teaches nothing, so use --batch_size={4 * num_classes} or more",
+            stacklevel=3,
+        )
 
 
 def f1(*, num_classes: int, class_counts: "NDArray[np.int64]") -> F1Loss:  # noqa: ARG001  needs neither

@@ -68,7 +68,8 @@ class ConsoleReporter(Reporter):
             f"epoch {result.epoch + 1:>3}/{self._run.epochs if self._run else '?'}"
             f"  lr {metrics['lr']:.2g}  train loss {metrics['train_loss']:.4f} acc {metrics['train_accuracy']:.3f}"
             f"  valid loss {metrics['valid_loss']:.4f} acc {metrics['valid_accuracy']:.3f} F1 {result.macro_f1:.4f}"
-            f"  {metrics['seconds']:.1f} s  {metrics['images_per_second']:.0f} images/s{'  best' if result.is_best else ''}"
+            f"  {metrics['seconds']:.1f} s  {metrics['images_per_second']:.0f} images/s"
+            + ("  best" if result.is_best else "")
         )
         (self._progress.console if self._progress else self._console).print(line)
         if self._progress:
@@ -125,7 +126,7 @@ class CsvReporter(Reporter):
 
 
 class TensorBoardReporter(Reporter):
-    """Writes scalars below `tensorboard/` in the run folder: the loss of each interval, and the figures of each epoch."""
+    """Writes scalars below `tensorboard/` in the run folder: the loss of each interval, the figures of each epoch."""
 
     def __init__(self) -> None:
         self._writer: SummaryWriter | None = None

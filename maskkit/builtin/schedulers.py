@@ -28,6 +28,7 @@ def steplr(
     gamma: float = 0.1,
 ) -> Schedule:
     """Multiply the learning rate by `gamma` every `step_size` epochs."""
+    _at_least_one("step_size", step_size)
     return Schedule(TorchStepLR(optimizer, step_size=step_size, gamma=gamma))
 
 
@@ -59,5 +60,12 @@ def plateau(
     factor: float = 0.1,
 ) -> Schedule:
     """Multiply the learning rate by `factor` after `patience` epochs without a better validation macro F1."""
-    scheduler = ReduceLROnPlateau(optimizer, mode="max", factor=factor, patience=patience)
+    _at_least_one("patience", patience)
+    # torch counts the epochs that it lets pass before the one that lowers, and calls less than 0.01 % no better.
+    scheduler = ReduceLROnPlateau(optimizer, mode="max", factor=factor, patience=patience - 1, threshold=0.0)
     return Schedule(scheduler, monitor="valid_f1_macro")
+
+
+def _at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name} must be 1 or more; received {value}")

@@ -18,7 +18,7 @@ def print_evaluation(config: EvaluateConfig) -> None:
     source = _file_to_score(config)
     truth = read_predictions(config.truth) if config.truth else None
     found = evaluate(read_predictions(source), truth, classification=config.classification)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     console.print(found.reading, markup=False)
     _print_scores(console, found)
     console.print(_classes_table(found))

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,15 @@ class Job:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
+    _print_any_text()
     tokens = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in tokens
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            return _dispatch([token for token in tokens if token != "--debug"])
+            code = _dispatch([word for word in tokens if word != "--debug"])
+            print(end="", flush=True)  # a reader who has gone is noticed here, not while Python ends
+            return code
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED, debug=debug)
     except MaskkitError as error:
@@ -113,6 +117,10 @@ def main(argv: list[str] | None = None) -> int:
         with suppress(OSError):
             sys.stdout.close()
         return 0
+    except OSError as error:
+        place = error.filename2 or error.filename
+        text = error.strerror or str(error) or type(error).__name__
+        return _fail(f"{place}: {text}" if place else text, 1, debug=debug)
     except Exception as error:  # noqa: BLE001  a person gets one line; --debug shows where it came from
         text = f"{type(error).__name__}: {error}\nThis is a fault of maskkit or of a plugin; --debug shows where."
         return _fail(text, 1, debug=debug)
@@ -176,6 +184,12 @@ def _fill(command: Command, words: tuple[str, ...], texts: Mapping[str, str]) ->
         values[place.name] = list(words) if place.takes_many_words else word
     layers.append(Layer("flag", values))
     return build(command.config, layers)
+
+
+def _print_any_text() -> None:
+    """Let a name that the output's encoding lacks come out in escapes, as on stderr, instead of failing the command."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -25,7 +25,7 @@ def run_vote(config: VoteConfig, registry: Registry) -> None:
         space=config.space,
         from_answers=offer.component.from_answers,
     )
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     console.print(reading.describe(config.how), markup=False)
     for ballot in result.ballots:
         _print_ballot(console, ballot, len(result.ids))

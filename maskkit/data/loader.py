@@ -12,7 +12,7 @@ from maskkit.data.augmentation import Augmentation
 from maskkit.data.images import open_image
 from maskkit.errors import DataError
 
-__all__ = ["Batch", "ImageLoader", "epoch_order"]
+__all__ = ["Batch", "ImageLoader", "epoch_order", "epoch_seed"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ImageLoader:
     def batches(self, rows: Tensor, batch_size: int) -> Iterator[Batch]:
         """Yield the rows int64 [N] in their order, `batch_size` at a time.
 
-        A last batch of one joins the batch before it, since batch statistics need two images.
+        A last batch of one joins the batch before it, since batch statistics need two images; not when all are of one.
 
         Raises:
             DataError: an image cannot be read; its path is named.
@@ -59,16 +59,21 @@ class ImageLoader:
             yield batch
 
 
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Return the seed of torch's generators in an epoch, which take 64 bits; any whole number is a seed."""
+    return (seed * 1_000_003 + epoch) % 2**63
+
+
 def epoch_order(rows: Tensor, *, seed: int, epoch: int) -> Tensor:
     """Return the rows int64 [N] in the order of an epoch, a function of (seed, epoch) alone."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
     return rows[torch.randperm(len(rows), generator=generator)]
 
 
 def split_rows(rows: Tensor, batch_size: int) -> list[list[int]]:
     """Return the rows of each batch."""
     parts = [part.tolist() for part in torch.split(rows, batch_size)]
-    if len(parts) > 1 and len(parts[-1]) == 1:
+    if len(parts) > 1 and len(parts[-1]) == 1 < batch_size:
         parts[-2:] = [parts[-2] + parts[-1]]
     return parts
 

@@ -26,11 +26,18 @@ class Checkpoint:
     description: Mapping[str, Any]
 
     def save(self, path: Path) -> None:
-        """Write the file beside `path` and rename it there, so that a kill leaves the old one or the new one."""
+        """Write the file beside `path` and rename it there, so that a kill leaves the old one or the new one.
+
+        Raises:
+            CheckpointError: it cannot be written, as on a full disk; the old one stays.
+        """
         tensors = {f"model.{name}": value.detach().cpu().contiguous().clone() for name, value in self.weights.items()}
         metadata = {"maskkit": _FORMAT, "description": json.dumps(self.description)}
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata)
+        try:
+            with replacing(path) as temporary:
+                save_file(tensors, temporary, metadata)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"the checkpoint {path} cannot be written: {error}") from error
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskkit.config import TrainConfig
-from maskkit.errors import UsageError
+from maskkit.errors import CheckpointError, UnknownNameError, UsageError
 from maskkit.plugin.component import Component
 from maskkit.plugin.options import bound, options_of
 from maskkit.plugin.registry import Offer, Registry
@@ -27,6 +27,20 @@ class Part:
         offer = registry.find(kind, name)
         return cls(offer, options, bound(offer, options))
 
+    def build(self, *arguments: Any, **keywords: Any) -> Any:
+        """Return what the factory makes of the engine's arguments and the user's options.
+
+        Raises:
+            UsageError: the factory refuses the value of an option, by a ValueError.
+        """
+        try:
+            return self.make(*arguments, **keywords)
+        except ValueError as error:
+            if not self.options:
+                raise
+            given = ", ".join(f"{name}={value}" for name, value in self.options.items())
+            raise UsageError(f"{self.offer.kind} {self.component.name} refuses its options {given}: {error}") from error
+
     @property
     def component(self) -> Component:
         return self.offer.component
@@ -45,8 +59,19 @@ class Part:
 
 
 def part_from_record(registry: Registry, kind: str, record: Mapping[str, Any]) -> Part:
-    """Return the part that a record speaks of."""
-    return Part.find(registry, kind, f"{record['plugin']}:{record['name']}", record["options"])
+    """Return the part that a checkpoint's record speaks of.
+
+    Raises:
+        CheckpointError: its plugin is not there; the distribution to install is named.
+    """
+    try:
+        return Part.find(registry, kind, f"{record['plugin']}:{record['name']}", record["options"])
+    except UnknownNameError as error:
+        distribution = f"{record['distribution']} {record['version']}"
+        raise CheckpointError(
+            f"the checkpoint needs the {kind} {record['name']} of {distribution}, which is not there",
+            hint=f"Install {distribution}, or see what became of it: maskkit list-plugins",
+        ) from error
 
 
 def choose_parts(config: TrainConfig, registry: Registry) -> dict[str, Part]:

@@ -23,9 +23,10 @@ _COMPETITION_FOLDER = Path("/opt/ml/input/data/train/images")
 
 @dataclass(frozen=True)
 class Sources:
-    """The labelled images, the eval images when there are any, and the part that read the former."""
+    """The labelled images, the eval images when there are any, and the part and the folder that the former are from."""
 
     dataset: Part
+    data_dir: Path | None
     samples: Samples
     eval_samples: Samples | None
     eval_dir: Path | None
@@ -41,7 +42,7 @@ def find_sources(config: TrainConfig, registry: Registry, environment: Mapping[s
     """
     name, data_dir = _choose(config, environment)
     dataset = Part.find(registry, "dataset", name, config.dataset_args)
-    samples = dataset.make(data_dir)
+    samples = dataset.build(data_dir)
     if not isinstance(samples, Samples):
         raise PluginError(
             f"the data set {name} of {dataset.offer.plugin.distribution} gave no Samples, but {samples!r}"
@@ -51,7 +52,7 @@ def find_sources(config: TrainConfig, registry: Registry, environment: Mapping[s
     eval_dir = samples.eval_dir if config.eval_dir == "auto" else config.eval_dir
     eval_samples = read_eval(registry, eval_dir) if isinstance(eval_dir, Path) else None
     check_headers(samples.paths + (eval_samples.paths if eval_samples else []))
-    return Sources(dataset, samples, eval_samples, eval_dir if isinstance(eval_dir, Path) else None)
+    return Sources(dataset, data_dir, samples, eval_samples, eval_dir if isinstance(eval_dir, Path) else None)
 
 
 def read_eval(registry: Registry, folder: Path, *, info: Path | None = None) -> Samples:

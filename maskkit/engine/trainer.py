@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from maskkit.data.augmentation import Augmentation, Draws
-from maskkit.data.loader import Batch, ImageLoader, epoch_order
+from maskkit.data.images import first_few
+from maskkit.data.loader import Batch, ImageLoader, epoch_order, epoch_seed
 from maskkit.data.samples import Samples
 from maskkit.engine.classifier import Classifier
 from maskkit.engine.objective import Objective
-from maskkit.errors import NonFiniteLossError
+from maskkit.errors import NonFiniteLossError, TrainingError
 from maskkit.metrics import confusion_counts, scores
 from maskkit.plugin.contracts import Schedule
 from maskkit.reporting.events import EpochEnd, EpochStart, StepEnd
@@ -77,9 +78,13 @@ class Trainer:
         self.stopped_early = False
 
     def fit(self) -> None:
-        """Train every epoch, or until `patience` epochs brought no better validation macro F1."""
+        """Train every epoch, or until `patience` epochs brought no better validation macro F1.
+
+        Raises:
+            TrainingError: the loss became NaN or infinite, or no epoch could be measured.
+        """
         for epoch in range(self.settings.epochs):
-            torch.manual_seed(self.settings.seed * 1_000_003 + epoch)  # dropout; everything else has its own draws
+            torch.manual_seed(epoch_seed(self.settings.seed, epoch))  # dropout; everything else has its own draws
             started = time.perf_counter()
             lr = self.optimizer.param_groups[0]["lr"]
             train_loss, train_accuracy, speed = self._train_epoch(epoch)
@@ -101,7 +106,12 @@ class Trainer:
             self.reporters.on_epoch_end(result)
             if self._is_patience_spent(epoch):
                 self.stopped_early = True
-                return
+                break
+        if self.best is None:
+            raise TrainingError(
+                "no epoch has a validation macro F1: the network gave NaN",
+                hint="Try a smaller --lr or --precision=fp32.",
+            )
 
     def _train_epoch(self, epoch: int) -> tuple[float, float, float]:
         """Return the mean loss, the accuracy and the images per second of one pass."""
@@ -167,19 +177,21 @@ class Trainer:
         """Measure the held-out rows: one loss and one confusion table over all of them, whatever the batch size."""
         logits = self.classifier.logits_of(self.loader.batches(self.valid_rows, self.settings.valid_batch_size))
         answers = self.answers[self.valid_rows.to(self.device)]
-        predicted = self.objective.probabilities(logits).argmax(dim=1)
-        truth = self.of_class[answers]
+        probabilities = self.objective.probabilities(logits)
+        predicted, truth = probabilities.argmax(dim=1), self.of_class[answers]
         counts = confusion_counts(truth.cpu().numpy(), predicted.cpu().numpy(), self.view.num_classes)
         found = scores(counts, self.view)
+        # The largest of a row of NaN is no answer, whatever class argmax makes of it.
+        macro_f1 = math.nan if probabilities.isnan().any() else found.macro_f1
         metrics |= {
             "valid_loss": float(self.objective(logits, answers)),
             "valid_accuracy": found.accuracy,
-            "valid_f1_macro": found.macro_f1,
+            "valid_f1_macro": macro_f1,
             **{f"valid_{axis}_accuracy": found.axis_accuracies.get(axis) for axis in ("mask", "gender", "age")},
             "seconds": time.perf_counter() - started,
             "images_per_second": speed,
         }
-        is_best = not math.isnan(found.macro_f1) and (self.best is None or found.macro_f1 > self.best.macro_f1)
+        is_best = not math.isnan(macro_f1) and (self.best is None or macro_f1 > self.best.macro_f1)
         return EpochEnd(metrics, counts, is_best)
 
     def _step_schedule(self, interval: str, result: EpochEnd | None) -> None:
@@ -199,11 +211,11 @@ class Trainer:
         return num_steps(len(self.train_rows), self.settings.batch_size)
 
     def _non_finite(self, loss: float, epoch: int, step: int, rows: Tensor) -> NonFiniteLossError:
-        files = [self.samples.paths[row] for row in rows.tolist()]
-        shown = "\n  ".join(files[:10] + ([f".. and {len(files) - 10} more"] if len(files) > 10 else []))
+        files = first_few((self.samples.paths[row] for row in rows.tolist()), "\n  ")
+        lr = self.optimizer.param_groups[0]["lr"]
         return NonFiniteLossError(
-            f"the loss became {loss} in epoch {epoch + 1}, step {step}, on these images:\n  {shown}",
-            hint=f"Try a smaller --lr (now {self.optimizer.param_groups[0]['lr']:g}), --clip_norm=1 or --precision=fp32.",
+            f"the loss became {loss} in epoch {epoch + 1}, step {step}, on these images:\n  {files}",
+            hint=f"Try a smaller --lr (now {lr:g}), --clip_norm=1 or --precision=fp32.",
         )
 
 

@@ -30,6 +30,7 @@ from maskkit.engine.weights import load_weights
 from maskkit.errors import DataError, UsageError
 from maskkit.flags import as_json
 from maskkit.labels import View, view_named
+from maskkit.plugin.contracts import Schedule
 from maskkit.plugin.registry import Registry
 from maskkit.predictions import write_soft
 from maskkit.reporting.events import EpochEnd, RunEnd, RunStart
@@ -64,6 +65,15 @@ class _Plan:
         return (self.samples.notice,) if self.samples.notice else ()
 
 
+@dataclass(frozen=True)
+class _Learning:
+    """What training adds to a plan; it is built before a run folder exists, since an option may be refused."""
+
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+
+
 def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
     """Run a training and return its run folder; `origins` tells where each value of the config came from.
 
@@ -73,15 +83,16 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -
     names = dict.fromkeys(config.reporters)
     reporter_parts = {name: Part.find(registry, "reporter", name, {}) for name in names}
     plan = _make_plan(config, parts, registry)
+    learning = _make_learning(plan)
     reporters = Reporters(
-        ((name, part.make()) for name, part in reporter_parts.items()), required=origins["reporters"] != "default"
+        ((name, part.build()) for name, part in reporter_parts.items()), required=origins["reporters"] != "default"
     )
     run_dir = make_run_folder(config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs"), config.name)
     _write_down(run_dir, plan, origins)
     loader = ImageLoader(
         plan.samples.paths, plan.augmentation, num_workers=plan.num_workers, pin_memory=_is_cuda(plan.classifier)
     )
-    trainer = _make_trainer(plan, run_dir, loader, reporters)
+    trainer = _make_trainer(plan, learning, run_dir, loader, reporters)
     _fit(trainer, reporters, _run_start(run_dir, plan))
     _predict(run_dir, plan, loader)
     return run_dir
@@ -91,7 +102,7 @@ def _make_plan(config: TrainConfig, parts: Mapping[str, Part], registry: Registr
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     view = view_named(config.classification)
-    augmentation = parts["augmentation"].make(size=config.resize)
+    augmentation = parts["augmentation"].build(size=config.resize)
     sources = find_sources(config, registry)
     folds = sources.samples.split(val_ratio=config.val_ratio, seed=config.seed)
     if np.count_nonzero(folds) < 2:  #  batch statistics need two
@@ -99,9 +110,9 @@ def _make_plan(config: TrainConfig, parts: Mapping[str, Part], registry: Registr
             "fewer than two images are left to train on", hint="Give more people, or a smaller --val_ratio."
         )
     component = parts["model"].component
-    torch.manual_seed(config.seed)
+    torch.manual_seed(config.seed % 2**63)  # all that a generator takes
     pretrained = _is_pretrained(config, component.has_weights)
-    network = parts["model"].make(view.num_outputs, pretrained=pretrained)
+    network = parts["model"].build(view.num_outputs, pretrained=pretrained)
     if config.weights is not None:
         load_weights(network, config.weights)
     classifier = Classifier(network, component.mean or MEAN, component.std or STD, device, precision)
@@ -118,21 +129,31 @@ def _is_pretrained(config: TrainConfig, has_weights: bool) -> bool:  # noqa: FBT
     return has_weights and config.pretrained is not False and config.weights is None
 
 
-def _make_trainer(plan: _Plan, run_dir: Path, loader: ImageLoader, reporters: Reporters) -> Trainer:
+def _make_learning(plan: _Plan) -> _Learning:
     config, parts, classifier = plan.config, plan.parts, plan.classifier
     train_rows = plan.rows(held_out=False)
-    objective = Objective(plan.view, parts["loss"].make, plan.samples.answers[train_rows.numpy()])
-    optimizer = parts["optimizer"].make(classifier.network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    objective = Objective(plan.view, parts["loss"].build, plan.samples.answers[train_rows.numpy()])
+    optimizer = parts["optimizer"].build(
+        classifier.network.parameters(), lr=config.lr, weight_decay=config.weight_decay
+    )
     steps = num_steps(len(train_rows), config.batch_size)
+    schedule = parts["scheduler"].build(optimizer, epochs=config.epochs, steps_per_epoch=steps)
+    return _Learning(objective.to(classifier.device), optimizer, schedule)
+
+
+def _make_trainer(
+    plan: _Plan, learning: _Learning, run_dir: Path, loader: ImageLoader, reporters: Reporters
+) -> Trainer:
+    config = plan.config
     return Trainer(
-        classifier=classifier,
-        objective=objective.to(classifier.device),
-        optimizer=optimizer,
-        schedule=parts["scheduler"].make(optimizer, epochs=config.epochs, steps_per_epoch=steps),
+        classifier=plan.classifier,
+        objective=learning.objective,
+        optimizer=learning.optimizer,
+        schedule=learning.schedule,
         augmentation=plan.augmentation,
         loader=loader,
         samples=plan.samples,
-        train_rows=train_rows,
+        train_rows=plan.rows(held_out=False),
         valid_rows=plan.rows(held_out=True),
         settings=Settings(
             epochs=config.epochs,
@@ -205,7 +226,8 @@ def _save(run_dir: Path, plan: _Plan, which: str, result: EpochEnd) -> None:
 def _write_down(run_dir: Path, plan: _Plan, origins: Mapping[str, str]) -> None:
     decisions = {
         "dataset": plan.sources.dataset.component.name,
-        "eval_dir": str(plan.sources.eval_dir.absolute()) if plan.sources.eval_dir else None,
+        "data_dir": _absolute(plan.sources.data_dir),
+        "eval_dir": _absolute(plan.sources.eval_dir),
         "device": str(plan.classifier.device),
         "precision": plan.classifier.precision.name,
         "precision_reason": plan.classifier.precision.reason,
@@ -246,6 +268,10 @@ def _run_start(run_dir: Path, plan: _Plan) -> RunStart:
     }
     steps = num_steps(len(train_rows), config.batch_size)
     return RunStart(run_dir, as_json(config), plan.view.classes, config.epochs, steps, text, plan.notices)
+
+
+def _absolute(path: Path | None) -> str | None:
+    return str(path.absolute()) if path else None
 
 
 def _is_cuda(classifier: Classifier) -> bool:

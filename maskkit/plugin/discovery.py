@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
@@ -63,11 +64,12 @@ def _examine(entry: EntryPoint, disabled: set[str]) -> Plugin:
     if not is_builtin and disabled & {"*", entry.name, distribution}:
         return found(State.DISABLED, f"switched off by {DISABLE_VARIABLE}")
     try:
-        components = _collect(entry)
+        with redirect_stdout(sys.stderr):  # what it prints must not mix with what maskkit prints for programs
+            components = _collect(entry)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  a plugin may raise anything, SystemExit at import included
-        return found(State.BROKEN, _first_line(error))
+        return found(State.BROKEN, _cause(error))
     if not components:
         return found(State.EMPTY, _why_empty(entry))
     return found(State.OK, components=components)
@@ -88,7 +90,9 @@ def _collect(entry: EntryPoint) -> dict[str, tuple[Component, ...]]:
     return offered
 
 
-def _checked(hook: str, answer: Iterable[Component]) -> list[Component]:
+def _checked(hook: str, answer: object) -> list[Component]:
+    if not isinstance(answer, Iterable):
+        raise TypeError(f"{hook} must return an iterable of Components, but gave {answer!r}")
     components = list(answer)
     for component in components:
         if not isinstance(component, Component):
@@ -100,9 +104,11 @@ def _checked(hook: str, answer: Iterable[Component]) -> list[Component]:
     return components
 
 
-def _first_line(error: BaseException) -> str:
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+def _cause(error: BaseException) -> str:
+    """Return the kind of error and its first line; pluggy says only in its last what is wrong, so all of its lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(lines if isinstance(error, pluggy.PluginValidationError) else lines[:1])
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _why_empty(entry: EntryPoint) -> str:

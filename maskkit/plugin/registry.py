@@ -61,7 +61,7 @@ class Registry:
         return spelled
 
     def find(self, kind: str, name: str) -> Offer:
-        """Return the offer that `name` or `plugin:name` stands for.
+        """Return the offer that `name`, `plugin:name` or `distribution:name` stands for.
 
         Raises:
             UnknownNameError: nobody offers it, or several do and the name does not say which.
@@ -69,7 +69,7 @@ class Registry:
         prefix, _, bare = name.rpartition(":")
         owners = self._owners[kind].get(bare, [])
         if prefix:
-            owners = [plugin for plugin in owners if prefix in {plugin.name, plugin.distribution}]
+            owners = _meant(prefix, owners)
         winner = _winner(owners)
         if winner:
             component = next(one for one in winner.components[kind] if one.name == bare)
@@ -81,7 +81,7 @@ class Registry:
 
     def _advice(self, kind: str, name: str) -> str:
         valid = self.names(kind)
-        near = nearest(name, valid)
+        near = nearest(name, valid) or nearest(name.rpartition(":")[2], valid)
         advice = f"Did you mean {near}?\n" if near else ""
         advice += f"Valid: {', '.join(valid)}."
         unwell = [plugin for plugin in self.plugins if plugin.state in {State.BROKEN, State.DISABLED}]
@@ -107,14 +107,24 @@ def _winner(owners: list[Plugin]) -> Plugin | None:
     return next((plugin for plugin in owners if plugin.is_builtin), None)
 
 
+def _meant(prefix: str, owners: list[Plugin]) -> list[Plugin]:
+    """Return whom a prefix means: maskkit's own, else the owner of that distribution, else those of that name."""
+    own = [plugin for plugin in owners if plugin.is_builtin and plugin.name == prefix]
+    by_distribution = [plugin for plugin in owners if plugin.distribution == prefix]
+    return own or by_distribution or [plugin for plugin in owners if plugin.name == prefix]
+
+
 def _spelling(plugin: Plugin, name: str, owners: list[Plugin]) -> str:
-    alone = sum(other.name == plugin.name for other in owners) == 1
-    return f"{plugin.name if alone else plugin.distribution}:{name}"
+    """Return the spelling that means this owner alone: by its plugin name or, where unclear, its distribution."""
+    taken = {label for other in owners if other is not plugin for label in (other.name, other.distribution)}
+    is_clear = plugin.is_builtin or plugin.name not in taken
+    return f"{plugin.name if is_clear else plugin.distribution}:{name}"
 
 
 def _with_conflicts(plugin: Plugin, owners: Mapping[str, Mapping[str, list[Plugin]]], plugins: list[Plugin]) -> Plugin:
     causes = []
-    twins = [other for other in plugins if other is not plugin and other.name == plugin.name]
+    well = [other for other in plugins if other.state is State.OK]
+    twins = [other for other in well if other is not plugin and other.name == plugin.name]
     if twins and not plugin.is_builtin:
         causes.append(f"the plugin name {plugin.name!r} is used by {twins[0].distribution} too")
     for kind, components in plugin.components.items():

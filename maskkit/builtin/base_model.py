@@ -6,9 +6,9 @@ from maskkit.errors import WeightsError
 
 __all__ = ["base_model"]
 
-# Where a mask sits tells the three mask states apart, so the features keep a coarse place: 6 rows by 4 columns.
-_GRID = (6, 4)
-_CHANNELS = (32, 64, 96)
+# Where a mask sits tells the three mask states apart, so the features keep a coarse place: 4 rows by 3 columns.
+_GRID = (4, 3)
+_CHANNELS = (24, 48, 96)
 
 
 def base_model(num_outputs: int, *, pretrained: bool, dropout: float = 0.25) -> nn.Module:
@@ -27,7 +27,7 @@ def base_model(num_outputs: int, *, pretrained: bool, dropout: float = 0.25) -> 
         *_block(3, first, kernel_size=5, stride=2),
         *_block(first, second, kernel_size=3, stride=1),
         *_block(second, third, kernel_size=3, stride=1),
-        nn.AdaptiveAvgPool2d(_GRID),
+        nn.AdaptiveMaxPool2d(_GRID),
         nn.Flatten(),
         nn.Dropout(dropout),
         nn.Linear(third * _GRID[0] * _GRID[1], num_outputs),

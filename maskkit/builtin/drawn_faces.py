@@ -14,23 +14,28 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from maskkit.builtin.face_features import draw_photo
-from maskkit.builtin.face_traits import Person, draw_person, draw_scene
+from maskkit.builtin.face_traits import Gender, Person, State, draw_person, draw_scene
 from maskkit.errors import DataError
 from maskkit.labels import AGE, GENDER, MASK, age_group, encode
 
 __all__ = ["EVAL_PEOPLE", "PEOPLE", "SEED", "draw_faces"]
 
-PEOPLE = 240
+PEOPLE = 300
 EVAL_PEOPLE = 60
 SEED = 42
 
 _PARTS = ("train", "eval")
 _RACE = "Drawn"
-_SHOTS = {**{f"mask{number}": "wear" for number in range(1, 6)}, "incorrect_mask": "incorrect", "normal": "normal"}
+_SHOTS: dict[str, State] = {
+    **{f"mask{number}": "wear" for number in range(1, 6)},
+    "incorrect_mask": "incorrect",
+    "normal": "normal",
+}
 _QUALITY = 88
 _MAX_PROCESSES = 8
 
@@ -52,7 +57,7 @@ class _Plan:
         """Return the traits of one person; six in a row are one of each gender and age group."""
         num_ages = len(AGE.classes)
         gender = GENDER.classes[index // num_ages % len(GENDER.classes)]
-        return draw_person(self.random(part, index, 0), gender, index % num_ages)
+        return draw_person(self.random(part, index, 0), cast("Gender", gender), index % num_ages)
 
     def random(self, part: str, index: int, photo: int) -> np.random.Generator:
         """Return the random numbers of one photo, counted from 1; photo 0 is the person."""

@@ -93,7 +93,7 @@ def draw_beard(canvas: Canvas, person: Person, face: Points) -> None:
     """Draw stubble as a shadow, a moustache or a full beard as hair."""
     colour = mix(person.hair, DARK, 0.15 * (1 - person.grey))
     if person.beard == "stubble":
-        low = face[face[:, 1] > 50]  # noqa: PLR2004
+        low = face[face[:, 1] > 50]
         around = np.argsort(np.arctan2(low[:, 1] - 60, low[:, 0]))
         canvas.shade(low[around], (110, 116, 124), 0.5)
     if person.beard in ("moustache", "full"):

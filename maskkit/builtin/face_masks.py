@@ -75,7 +75,7 @@ def _pattern(canvas: Canvas, cloth: _Cloth, design: MaskDesign) -> None:
 
 
 def _seams(canvas: Canvas, cloth: _Cloth, design: MaskDesign) -> None:
-    line = mix(design.colour, DARK if sum(design.colour) > 200 else WHITE, 0.3)  # noqa: PLR2004
+    line = mix(design.colour, DARK if sum(design.colour) > 200 else WHITE, 0.3)
     if design.cut == "pleated":
         for v in (0.3, 0.5, 0.7):
             canvas.stroke(cloth.at(_ACROSS, v), 3.5, line, _DEPTH)

@@ -1,9 +1,9 @@
 """What the faces are drawn with: smooth shapes on a fine canvas, and the light, blur and grain of a camera.
 
-Lengths are pixels of a face 256 high whose middle is the origin, x to the right and y down; a pose sets them on the photo.
+Lengths are pixels of a face 256 high whose middle is the origin, x to the right and y down; a pose sets them on the
+photo.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,7 +11,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-__all__ = ["DARK", "HEIGHT", "SHADOW", "WHITE", "WIDTH", "Camera", "Canvas", "Colour", "Points", "Pose", "mirrored", "mix", "oval", "smooth"]
+__all__ = [
+    "DARK",
+    "HEIGHT",
+    "SHADOW",
+    "WHITE",
+    "WIDTH",
+    "Camera",
+    "Canvas",
+    "Colour",
+    "Points",
+    "Pose",
+    "mirrored",
+    "mix",
+    "oval",
+    "smooth",
+]
 
 WIDTH, HEIGHT = 384, 512
 # Shapes are drawn twice as large and averaged, which smooths their edges; shadows are drawn small and blurred there,

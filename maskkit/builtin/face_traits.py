@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from maskkit.builtin.face_strokes import HEIGHT, WIDTH, Camera, Colour, Pose, mix
 from maskkit.labels import age_group
 
-__all__ = ["Haircut", "MaskDesign", "Person", "Scene", "WornMask", "draw_person", "draw_scene"]
+__all__ = ["Gender", "Haircut", "MaskDesign", "Person", "Scene", "State", "WornMask", "draw_person", "draw_scene"]
 
 Gender = Literal["male", "female"]
+State = Literal["wear", "incorrect", "normal"]
 
 _AGES = ((18, 29), (30, 59), (60, 75))
 _SKINS: tuple[Colour, ...] = (
@@ -160,7 +161,7 @@ def draw_person(random: np.random.Generator, gender: Gender, group: int) -> Pers
     )
 
 
-def draw_scene(random: np.random.Generator, state: Literal["wear", "incorrect", "normal"]) -> Scene:
+def draw_scene(random: np.random.Generator, state: State) -> Scene:
     """Return a random photo in which the mask is worn, worn incorrectly or missing."""
     scale = random.uniform(0.88, 1.1)
     pose = Pose(

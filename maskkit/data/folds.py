@@ -34,7 +34,7 @@ def assign_folds(
         )
     # One row an id, sorted by id; should its rows disagree, the lowest stratum counts, whatever row came first.
     units = pd.DataFrame(dict(enumerate(strata))).groupby(np.array(ids, dtype=object)).min()
-    if len(units) < 2:  # noqa: PLR2004  one to train on, one to hold out
+    if len(units) < 2:
         raise DataError(f"a split needs two people or images at least, and there is {len(units)}")
     num_held = min(max(round(val_ratio * len(units)), 1), len(units) - 1)
     levels = [units[level].to_numpy() for level in units.columns]
@@ -56,7 +56,7 @@ def _choose(levels: list[NDArray[np.int64]], num_held: int, seed: int) -> NDArra
 
 def _draw(strata: NDArray[np.int64], num_held: int, seed: int) -> NDArray[np.int64]:
     # Imported here: scikit-learn takes a second to load, and listing or voting never splits.
-    from sklearn.model_selection import StratifiedShuffleSplit  # noqa: PLC0415
+    from sklearn.model_selection import StratifiedShuffleSplit
 
     # Both sizes are given, because from one alone scikit-learn would work out the other by itself.
     splitter = StratifiedShuffleSplit(

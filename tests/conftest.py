@@ -98,6 +98,7 @@ class Overlay:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         venv.create(folder, with_pip=False, symlinks=True)
         self.python = folder / "bin" / "python"
+        self.cache = Path(environment["XDG_CACHE_HOME"])
         found = run(self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
         parent = sysconfig.get_path("purelib")
         Path(found.out.strip(), "parent.pth").write_text(

@@ -1,0 +1,139 @@
+"""What the README shows is run: its commands, and their output but for the numbers and the times."""
+
+import re
+import shlex
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, Overlay
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from maskkit.cli.arguments import read_arguments
+from maskkit.cli.shell import COMMANDS
+from maskkit.config import TrainConfig
+from maskkit.flags import Layer, build, flags_of
+from maskkit.labels import age_group, encode
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+_NUMBER = re.compile(r"\d+([.,]\d+)*(e-\d+)?")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A command of the README and the lines shown below it."""
+
+    command: str
+    output: list[str]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def shown_commands() -> Iterator[Shown]:
+    for block in blocks("console"):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, *output = part.splitlines()
+            yield Shown(command, output)
+
+
+def plain(line: str) -> str:
+    """Return a line without its numbers and the widths that follow, the mark of a best epoch, the machine, the user."""
+    if line.startswith("device"):
+        return "device"
+    line = re.sub(r"\S+/maskkit/drawn-faces-\S+", "CACHE", line)
+    return " ".join(_NUMBER.sub("#", line).removesuffix("  best").replace("─", "").replace("━", "").split())
+
+
+def test_the_readme_installs_in_two_commands() -> None:
+    installs = [shown.command for shown in shown_commands() if "pip install" in shown.command]
+    assert installs[0].startswith("pip install . && maskkit train")
+    assert installs[-1] == "pip install '.[test]' && pytest"
+
+
+@pytest.mark.parametrize(
+    "line", [line for block in blocks("sh") for line in block.splitlines()], ids=lambda line: str(line)[:60]
+)
+def test_commands_for_bigger_machines_are_understood(line: str) -> None:
+    program, name, *tokens = shlex.split(line)
+    assert program == "maskkit"
+    command = COMMANDS[name]
+    arguments = read_arguments(tokens, flags_of(command.config), name)
+    build(command.config, [Layer("flag", arguments.flags)])
+
+
+def test_the_plugin_shown_is_the_one_in_the_examples() -> None:
+    package = ROOT / "examples" / "maskkit-hello"
+    files = [package / "maskkit_hello" / "__init__.py", package / "maskkit_hello" / "losses.py"]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in [*files, package / "pyproject.toml"])
+    for block in blocks("python") + blocks("toml"):
+        assert block in code
+
+
+def test_the_flags_of_the_original_are_all_there() -> None:
+    names = "seed epochs classification dataset augmentation resize batch_size valid_batch_size model optimizer lr"
+    names += " val_ratio criterion lr_decay_step log_interval name data_dir model_dir"
+    assert set(names.split()) <= set(flags_of(TrainConfig))
+
+
+@pytest.mark.slow
+def test_everything_shown_happens_as_shown(overlay: Overlay, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for shown in shown_commands():
+        printed = ""
+        for command in shown.command.split(" && "):
+            program, *words = shlex.split(command)
+            if program == "maskkit":
+                done = overlay.maskkit(*words, cwd=tmp_path)
+                assert done.code == 0, done.out + done.err
+                printed += done.err + done.out
+            elif words[:2] == ["install", "./examples/maskkit-hello"]:
+                overlay.install(tmp_path / "examples" / "maskkit-hello")
+        actual = {plain(line) for line in printed.splitlines()}
+        missing = [line for line in shown.output if line != ".." and plain(line) not in actual]
+        assert not missing, f"{shown.command} no longer prints {missing}, but:\n{printed}"
+    check_the_first_result(tmp_path / "runs" / "exp", overlay.cache)
+    check_that_pixels_alone_fall_short(tmp_path / "runs" / "exp", overlay.cache)
+
+
+def check_the_first_result(run: Path, cache: Path) -> None:
+    """The main job reaches what the README promises, on held-out people and on people drawn apart."""
+    held_out = pd.read_csv(run / "predictions" / "valid_soft.csv")
+    valid = f1_score(held_out["truth"], held_out["ans"], average="macro")
+    assert valid >= 0.85
+    answers = next(cache.glob("maskkit/drawn-faces-*/eval/answers.csv"))
+    both = pd.read_csv(answers).merge(pd.read_csv(run / "predictions" / "eval_hard.csv"), on="ImageID")
+    assert abs(f1_score(both["ans_x"], both["ans_y"], average="macro") - valid) <= 0.05
+
+
+def check_that_pixels_alone_fall_short(run: Path, cache: Path) -> None:
+    """Logistic regression on small pictures of the same people stays far below the network."""
+    images = next(cache.glob("maskkit/drawn-faces-*/train/images"))
+    table = pd.read_csv(run / "samples.csv")
+    pixels = np.stack([small_pixels(images / sample) for sample in table["sample"]])
+    groups = [age_group(age) for age in table["age"]]
+    labels = zip(table["mask"], table["gender"], groups, strict=True)
+    answers = np.array([encode(mask, gender, group) for mask, gender, group in labels])
+    held_out = (table["fold"] == 0).to_numpy()
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it has long overfitted by then
+        regression.fit(pixels[~held_out], answers[~held_out])
+    assert f1_score(answers[held_out], regression.predict(pixels[held_out]), average="macro") < 0.6
+
+
+def small_pixels(path: Path) -> NDArray[np.float64]:
+    with Image.open(path) as image:
+        return np.asarray(image.resize((32, 32)), dtype=np.float64).ravel() / 255

@@ -586,7 +586,7 @@ def test_the_command_of_the_original_project_trains(maskkit: Runner, train_image
     outcome = maskkit(*line.split(), "--model", "BaseModel", "--resize", "48", "32", "--name", "first")
     assert outcome.code == 0, outcome.err
     assert outcome.err == ""
-    assert "BaseModel, 0.12 M parameters, from scratch" in outcome.out
+    assert "BaseModel, 0.07 M parameters, from scratch" in outcome.out
     assert re.search(r"^epoch +1/1 ", outcome.out, re.MULTILINE)
     values = config_of(tmp_path / "runs" / "first")["values"]
     assert (values["resize"], values["batch_size"]) == ([48, 32], 16)

@@ -7,7 +7,7 @@ A reading has one group of files that answer the same question, or three groups 
 fused by the product of their probabilities.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -16,11 +16,10 @@ import numpy as np
 
 from maskkit.errors import PluginError, PredictionError, UsageError
 from maskkit.labels import AXES, NUM_CLASSES, VIEWS, View
+from maskkit.plugin.contracts import VoteRule
 from maskkit.predictions import Floats, Integers, Predictions, Space, align, read_predictions
 
-__all__ = ["Ballot", "Group", "Reading", "Result", "VoteRule", "read_flags", "read_words", "vote"]
-
-VoteRule = Callable[[Floats, Floats], Floats]
+__all__ = ["Ballot", "Group", "Reading", "Result", "read_flags", "read_words", "vote"]
 
 _TASKS = tuple(VIEWS[axis.name] for axis in AXES)
 _FUSE_FIRST = "Fuse the single tasks first (--mask, --gender, --age, --soft_out); then vote on the 18 classes."

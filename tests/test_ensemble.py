@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from maskkit.builtin.votes import hard, soft
-from maskkit.ensemble import Reading, Result, VoteRule, read_flags, read_words, vote
+from maskkit.ensemble import Reading, Result, read_flags, read_words, vote
 from maskkit.errors import MaskkitError, PluginError, PredictionError, UsageError
 from maskkit.labels import decode
+from maskkit.plugin.contracts import VoteRule
 from maskkit.predictions import write_hard, write_soft
 
 Array = NDArray[np.float64]

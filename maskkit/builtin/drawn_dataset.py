@@ -29,7 +29,7 @@ def drawn_faces(
         UsageError: a number is out of range.
         DataError: the folder holds something else.
     """
-    if people < 12 or eval_people < 1 or seed < 0:  #  two of each gender and age group
+    if people < 12 or eval_people < 1 or seed < 0:  # two of each gender and age group
         raise UsageError(
             f"DrawnFaces cannot draw people={people}, eval_people={eval_people}, seed={seed}",
             hint="It needs people=12 or more, eval_people=1 or more, seed=0 or more.",

@@ -14,6 +14,7 @@ from maskkit.config import (
     VersionConfig,
     VoteConfig,
 )
+from maskkit.flags import flags_of
 
 if TYPE_CHECKING:
     from maskkit.cli.shell import Command
@@ -24,10 +25,12 @@ __all__ = ["evaluate", "list_plugins", "predict", "show_help", "show_overview", 
 
 def train(config: TrainConfig, sources: Mapping[str, str]) -> int:
     """Train, then predict the eval images from the best checkpoint."""
+    registry = _registry()
+    _check_names(config, registry)
     _rest_idle_threads()
     from maskkit.engine.training import train as run_training
 
-    run_training(config, sources, _registry())
+    run_training(config, sources, registry)
     return 0
 
 
@@ -90,6 +93,14 @@ def show_help(command: "Command") -> int:
 
     print(command_help(command, _registry()))
     return 0
+
+
+def _check_names(config: TrainConfig, registry: "Registry") -> None:
+    """Refuse an unknown name at once, before the seconds that importing torch takes."""
+    for flag in flags_of(TrainConfig).values():
+        names = getattr(config, flag.name) if flag.kind else None
+        for name in (names,) if isinstance(names, str) else names or ():
+            registry.find(flag.kind, name)
 
 
 def _rest_idle_threads() -> None:

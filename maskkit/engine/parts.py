@@ -65,7 +65,7 @@ def part_from_record(registry: Registry, kind: str, record: Mapping[str, Any]) -
         CheckpointError: its plugin is not there; the distribution to install is named.
     """
     try:
-        return Part.find(registry, kind, f"{record['plugin']}:{record['name']}", record["options"])
+        return Part.find(registry, kind, f"{record['distribution']}:{record['name']}", record["options"])
     except UnknownNameError as error:
         distribution = f"{record['distribution']} {record['version']}"
         raise CheckpointError(

@@ -85,7 +85,8 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -
     plan = _make_plan(config, parts, registry)
     learning = _make_learning(plan)
     reporters = Reporters(
-        ((name, part.build()) for name, part in reporter_parts.items()), required=origins["reporters"] != "default"
+        ((name, part.build()) for name, part in reporter_parts.items()),
+        required=config.reporters != TrainConfig().reporters or origins["reporters"] == "flag",
     )
     run_dir = make_run_folder(config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs"), config.name)
     _write_down(run_dir, plan, origins)
@@ -105,7 +106,7 @@ def _make_plan(config: TrainConfig, parts: Mapping[str, Part], registry: Registr
     augmentation = parts["augmentation"].build(size=config.resize)
     sources = find_sources(config, registry)
     folds = sources.samples.split(val_ratio=config.val_ratio, seed=config.seed)
-    if np.count_nonzero(folds) < 2:  #  batch statistics need two
+    if np.count_nonzero(folds) < 2:  # batch statistics need two
         raise DataError(
             "fewer than two images are left to train on", hint="Give more people, or a smaller --val_ratio."
         )

@@ -17,7 +17,7 @@ from maskkit.config import (
 from maskkit.flags import flags_of
 
 if TYPE_CHECKING:
-    from maskkit.cli.shell import Command
+    from maskkit.cli.command import Command
     from maskkit.plugin.registry import Registry
 
 __all__ = ["evaluate", "list_plugins", "predict", "show_help", "show_overview", "train", "version", "vote"]

@@ -10,7 +10,7 @@ from maskkit.conversion import describe
 from maskkit.flags import MISSING, Flag, flags_of
 
 if TYPE_CHECKING:
-    from maskkit.cli.shell import Command
+    from maskkit.cli.command import Command
     from maskkit.plugin.registry import Registry
 
 __all__ = ["command_help", "overview"]

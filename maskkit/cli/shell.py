@@ -7,7 +7,7 @@ which arrives unchanged, and what Fire calls only notes what to do.
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -16,6 +16,7 @@ from typing import Any
 
 from maskkit.cli import commands
 from maskkit.cli.arguments import read_arguments
+from maskkit.cli.command import Command
 from maskkit.config import (
     EvaluateConfig,
     ListPluginsConfig,
@@ -27,24 +28,9 @@ from maskkit.config import (
 from maskkit.errors import MaskkitError, UnknownNameError, UsageError, nearest
 from maskkit.flags import Flag, Layer, build, flag, flags_of, read_config_file
 
-__all__ = ["COMMANDS", "Command", "main"]
+__all__ = ["COMMANDS", "main"]
 
 INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class Command:
-    """A word of the command line: the config that its flags fill, and the function that takes it."""
-
-    name: str
-    config: type
-    run: Callable[[Any, Mapping[str, str]], int]
-    examples: tuple[str, ...]
-    takes_config_file: bool = False
-
-    @property
-    def summary(self) -> str:
-        return (self.config.__doc__ or "").strip()
 
 
 COMMANDS = {

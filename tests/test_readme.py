@@ -38,12 +38,12 @@ class Shown:
     output: list[str]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def shown_commands() -> Iterator[Shown]:
-    for block in blocks("console"):
+def shown_commands(text: str = README) -> Iterator[Shown]:
+    for block in blocks("console", text):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, *output = part.splitlines()
             yield Shown(command, output)
@@ -80,6 +80,12 @@ def test_the_plugin_shown_is_the_one_in_the_examples() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in [*files, package / "pyproject.toml"])
     for block in blocks("python") + blocks("toml"):
         assert block in code
+
+
+def test_the_commands_of_the_example_are_those_run_here() -> None:
+    example = (ROOT / "examples" / "maskkit-hello" / "README.md").read_text(encoding="utf-8")
+    run_here = {shown.command for shown in shown_commands()}
+    assert {shown.command for shown in shown_commands(example)} <= run_here
 
 
 def test_the_flags_of_the_original_are_all_there() -> None:

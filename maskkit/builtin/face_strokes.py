@@ -125,10 +125,11 @@ class Canvas:
 
     def stroke(self, line: Points, width: float, colour: Colour, depth: float = 0.0) -> None:
         """Draw a line that swells to `width` in its middle and ends in points."""
-        along = np.gradient(line, axis=0)
-        along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)[:, None]
-        swell = np.sin(np.linspace(0.12, np.pi - 0.12, len(line)))[:, None] * width / 2
-        aside = along[:, ::-1] * (-1.0, 1.0) * swell
+        # By hand, since numpy.gradient takes longer than all the rest of the stroke.
+        along = np.empty_like(line)
+        along[1:-1], along[0], along[-1] = line[2:] - line[:-2], line[1] - line[0], line[-1] - line[-2]
+        scale = 0.5 * width * _swell(len(line)) / np.hypot(along[:, 0], along[:, 1])
+        aside = along[:, ::-1] * (-1.0, 1.0) * scale[:, None]
         self.fill(np.concatenate([line + aside, (line - aside)[::-1]]), colour, depth)
 
     def shade(self, outline: Points, colour: Colour, strength: float, depth: float = 0.0) -> None:
@@ -150,6 +151,12 @@ class Canvas:
         left, top = int(random.integers(sheet.width - WIDTH)), int(random.integers(sheet.height - HEIGHT))
         # The sheet is grey where it adds nothing.
         return ImageChops.add(photo, sheet.crop((left, top, left + WIDTH, top + HEIGHT)), 1, -128)
+
+
+@cache
+def _swell(number: int) -> NDArray[np.float64]:
+    """Return how wide a stroke is at each of its points, between 0 and 1."""
+    return np.sin(np.linspace(0.12, np.pi - 0.12, number))
 
 
 def _flat(points: Points) -> list[float]:

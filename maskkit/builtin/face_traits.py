@@ -191,7 +191,7 @@ def _draw_camera(random: np.random.Generator) -> Camera:
         corners=corners,
         gain=(red, green, blue),
         gamma=random.uniform(0.85, 1.2),
-        blur=float(random.choice([0.0, 0.0, 0.6, 1.0])),
+        blur=float(random.choice([0.0, 0.0, 0.8])),
         grain=int(random.integers(3)),
     )
 

@@ -114,7 +114,7 @@ class Canvas:
         self._pose = pose
         self._camera = camera
         self._photo = Image.new("RGB", (WIDTH * _FINE, HEIGHT * _FINE), background)
-        light, middles = Image.fromarray(camera.corners, "RGB"), (0.5, 0.5, 1.5, 1.5)
+        light, middles = Image.fromarray(camera.corners), (0.5, 0.5, 1.5, 1.5)
         self._shadows = light.resize((WIDTH // _COARSE, HEIGHT // _COARSE), Image.Resampling.BILINEAR, middles)
         self._ink = ImageDraw.Draw(self._photo)
         self._shade = ImageDraw.Draw(self._shadows, "RGBA")
@@ -175,4 +175,4 @@ def _grain(strength: int) -> Image.Image:
     """Return a sheet of noise, larger than the photo so that each photo takes its own part; made once a process."""
     random = np.random.default_rng(strength)
     noise = random.normal(128, _GRAINS[strength], (HEIGHT + 128, WIDTH + 128, 3))
-    return Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8), "RGB")
+    return Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8))

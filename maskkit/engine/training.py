@@ -86,7 +86,7 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -
     learning = _make_learning(plan)
     reporters = Reporters(
         ((name, part.build()) for name, part in reporter_parts.items()),
-        required=config.reporters != TrainConfig().reporters or origins["reporters"] == "flag",
+        required=_are_named(config, origins["reporters"]),
     )
     run_dir = make_run_folder(config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs"), config.name)
     _write_down(run_dir, plan, origins)
@@ -97,6 +97,11 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -
     _fit(trainer, reporters, _run_start(run_dir, plan))
     _predict(run_dir, plan, loader)
     return run_dir
+
+
+def _are_named(config: TrainConfig, origin: str) -> bool:
+    """Whether somebody asked for these reporters; a replayed config.json repeats the default without asking."""
+    return origin == "flag" or (origin != "default" and config.reporters != TrainConfig().reporters)
 
 
 def _make_plan(config: TrainConfig, parts: Mapping[str, Part], registry: Registry) -> _Plan:

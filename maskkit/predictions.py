@@ -25,7 +25,7 @@ from maskkit.errors import PredictionError, UsageError
 from maskkit.files import write_text
 from maskkit.labels import NUM_CLASSES, VIEWS, View
 
-__all__ = ["Floats", "Integers", "Predictions", "Space", "align", "read_predictions", "write_hard"]
+__all__ = ["Floats", "Integers", "Predictions", "Space", "align", "notice_of_run", "read_predictions", "write_hard"]
 __all__ += ["write_soft"]
 
 Floats = NDArray[np.float64]
@@ -181,15 +181,26 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]', text) else text
 
 
+def notice_of_run(path: Path) -> str:
+    """Return what the run that a file lies in repeats in every output, such as that its faces are drawn, or ""."""
+    return _told_by_run(path, "decisions", "notice")
+
+
 def _view_of_run(path: Path) -> View | None:
-    """Return the view in the config.json of the run that a file lies in (its folder or the one above), if any."""
+    return VIEWS.get(_told_by_run(path, "values", "classification"))
+
+
+def _told_by_run(path: Path, part: str, name: str) -> str:
+    """Return a text of the config.json in a file's folder or the one above, "" where there is none."""
     folder = path.resolve().parent
     for place in (folder, folder.parent):
         try:
-            return VIEWS[json.loads((place / "config.json").read_bytes())["values"]["classification"]]
+            told = json.loads((place / "config.json").read_bytes())[part][name]
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             continue  # no config.json, or another program's: then nothing is known
-    return None
+        if isinstance(told, str):
+            return told
+    return ""
 
 
 @dataclass(frozen=True)

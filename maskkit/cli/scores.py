@@ -8,7 +8,7 @@ from rich.table import Table
 from maskkit.config import EvaluateConfig
 from maskkit.errors import PredictionError
 from maskkit.evaluation import Evaluation, evaluate
-from maskkit.predictions import read_predictions
+from maskkit.predictions import notice_of_run, read_predictions
 
 __all__ = ["print_evaluation"]
 
@@ -20,6 +20,8 @@ def print_evaluation(config: EvaluateConfig) -> None:
     found = evaluate(read_predictions(source), truth, classification=config.classification)
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     console.print(found.reading, markup=False)
+    if notice := notice_of_run(source):
+        console.print(f"Note: {notice}", markup=False, emoji=False)
     _print_scores(console, found)
     console.print(_classes_table(found))
     console.print(_confusion_table(found))

@@ -7,7 +7,7 @@ from maskkit.config import VoteConfig
 from maskkit.ensemble import Ballot, Reading, read_flags, read_words, vote
 from maskkit.errors import UsageError
 from maskkit.plugin.registry import Registry
-from maskkit.predictions import write_hard, write_soft
+from maskkit.predictions import notice_of_run, write_hard, write_soft
 
 __all__ = ["run_vote"]
 
@@ -27,6 +27,9 @@ def run_vote(config: VoteConfig, registry: Registry) -> None:
     )
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     console.print(reading.describe(config.how), markup=False)
+    paths = (path for ballot in result.ballots for path in ballot.paths)
+    for notice in dict.fromkeys(filter(None, map(notice_of_run, paths))):
+        console.print(f"Note: {notice}", markup=False, emoji=False)
     for ballot in result.ballots:
         _print_ballot(console, ballot, len(result.ids))
     if config.soft_out is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from maskkit.plugin.component import Component
     from maskkit.plugin.contracts import Schedule
     from maskkit.plugin.hookspecs import hookimpl
-    from maskkit.reporting.events import EpochEnd, EpochStart, RunEnd, RunStart, StepEnd
+    from maskkit.reporting.events import EpochEnd, EpochStart, Mistake, RunEnd, RunStart, StepEnd
     from maskkit.reporting.reporter import Reporter
 
 __version__ = "0.1.0"
@@ -26,6 +26,7 @@ _HOMES = {
     "Draws": "maskkit.data.augmentation",
     "EpochEnd": "maskkit.reporting.events",
     "EpochStart": "maskkit.reporting.events",
+    "Mistake": "maskkit.reporting.events",
     "Reporter": "maskkit.reporting.reporter",
     "RunEnd": "maskkit.reporting.events",
     "RunStart": "maskkit.reporting.events",
@@ -45,6 +46,7 @@ __all__ = [
     "Draws",
     "EpochEnd",
     "EpochStart",
+    "Mistake",
     "Reporter",
     "RunEnd",
     "RunStart",

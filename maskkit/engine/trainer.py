@@ -15,12 +15,14 @@ from maskkit.data.samples import Samples
 from maskkit.engine.classifier import Classifier
 from maskkit.engine.objective import Objective
 from maskkit.errors import NonFiniteLossError, TrainingError
-from maskkit.metrics import confusion_counts, scores
+from maskkit.metrics import confusion_counts, f1_per_class, scores
 from maskkit.plugin.contracts import Schedule
-from maskkit.reporting.events import EpochEnd, EpochStart, StepEnd
+from maskkit.reporting.events import EpochEnd, EpochStart, Mistake, StepEnd
 from maskkit.reporting.reporter import Reporters
 
 __all__ = ["Settings", "Trainer"]
+
+_NUM_MISTAKES = 16
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,23 @@ class Trainer:
             "images_per_second": speed,
         }
         is_best = not math.isnan(macro_f1) and (self.best is None or macro_f1 > self.best.macro_f1)
-        return EpochEnd(metrics, counts, is_best)
+        class_f1 = tuple(f1_per_class(counts).tolist())
+        return EpochEnd(metrics, counts, is_best, class_f1, self._mistakes(probabilities, truth))
+
+    def _mistakes(self, probabilities: Tensor, truth: Tensor) -> tuple[Mistake, ...]:
+        """Return the wrong answers to the held-out rows, the most confident first."""
+        confidence, predicted = probabilities.max(dim=1)
+        wrong = torch.nonzero(predicted != truth).flatten()
+        surest = wrong[confidence[wrong].argsort(descending=True, stable=True)][:_NUM_MISTAKES]
+        figures = zip(
+            self.valid_rows[surest.cpu()].tolist(),
+            truth[surest].tolist(),
+            predicted[surest].tolist(),
+            confidence[surest].tolist(),
+            strict=True,
+        )
+        paths = self.samples.paths
+        return tuple(Mistake(paths[row], *figure) for row, *figure in figures)
 
     def _step_schedule(self, interval: str, result: EpochEnd | None) -> None:
         if self.schedule.interval != interval:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["METRIC_COLUMNS", "EpochEnd", "EpochStart", "RunEnd", "RunStart", "StepEnd"]
+__all__ = ["METRIC_COLUMNS", "EpochEnd", "EpochStart", "Mistake", "RunEnd", "RunStart", "StepEnd"]
 
 METRIC_COLUMNS = (
     "epoch",
@@ -37,7 +37,11 @@ METRIC_COLUMNS = (
 
 @dataclass(frozen=True)
 class RunStart:
-    """The plan of a run: where it writes, its config, and what was decided, a short text for each subject."""
+    """The plan of a run: where it writes, its config, and what was decided, a short text for each subject.
+
+    A resumed run goes on at `first_epoch`, after `total_steps` steps: what a reporter wrote of later ones was lost with
+    them, and is to be taken back.
+    """
 
     run_dir: Path
     config: Mapping[str, Any]
@@ -46,6 +50,8 @@ class RunStart:
     steps_per_epoch: int
     plan: Mapping[str, str]
     notices: tuple[str, ...] = ()
+    first_epoch: int = 0
+    total_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,13 +79,30 @@ class StepEnd:
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """A held-out image with a wrong answer: its true class, the one it was given, and how probable that seemed."""
+
+    path: str
+    truth: int
+    predicted: int
+    probability: float
+
+
+@dataclass(frozen=True)
 class EpochEnd:
-    """The figures of an epoch: `metrics` by METRIC_COLUMNS (None where a view has no such axis), and
-    validation confusion counts int64 [K, K], rows the truth."""
+    """The figures of an epoch.
+
+    metrics: by METRIC_COLUMNS; None where a view has no such axis.
+    counts: validation confusion counts int64 [K, K], rows the truth.
+    class_f1: the F1 of each of the K classes.
+    mistakes: the most confident ones, the surest first.
+    """
 
     metrics: Mapping[str, float | None]
     counts: "NDArray[np.int64]"
     is_best: bool
+    class_f1: tuple[float, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
 
     @property
     def epoch(self) -> int:

@@ -33,7 +33,17 @@ class TrainConfig:
     augmentation: str = flag("BaseAugmentation", "Preprocessing and augmentation.", section="Data", kind="augmentation")
     augmentation_args: dict[str, Any] = flag({}, "Options of the augmentation.", section="Data")
     resize: tuple[int, int] = flag((128, 96), "Height and width that the network sees.", section="Data", minimum=16)
-    batch_size: int = flag(64, "Images a training step.", section="Data", minimum=1)
+    on_bad_image: Literal["error", "skip"] = flag(
+        "error", "What to do about images that cannot be read; skip leaves them out and lists them.", section="Data"
+    )
+    batch_size: int | Literal["auto"] = flag(
+        64, "Images at once; auto: as many as memory holds. It is halved when memory runs out.", section="Data",
+        minimum=1,
+    )  # fmt: skip
+    accumulate: int = flag(
+        1, "Batches a step: their losses are averaged by their sizes before the weights move.", section="Data",
+        minimum=1,
+    )  # fmt: skip
     valid_batch_size: int = flag(256, "Images a validation step.", section="Data", minimum=1)
     num_workers: int | Literal["auto"] = flag(
         "auto",
@@ -84,6 +94,10 @@ class TrainConfig:
     )
     seed: int = flag(42, "Fixes the split, the weights, the order and the augmentation.", section="Machine", minimum=0)
 
+    resume: Path | None = flag(
+        None, "Go on with this run folder where it stopped; of other flags only those that do not change its meaning,"
+        " as --epochs.", section="Output",
+    )  # fmt: skip
     name: str = flag("exp", "Name of the run folder; -2, -3 .. is added when it exists.", section="Output")
     model_dir: Path | None = flag(None, "Folder of run folders; else $SM_MODEL_DIR, or runs.", section="Output")
     reporters: tuple[str, ...] = flag(
@@ -99,6 +113,9 @@ class PredictConfig:
     run: Path = flag(MISSING, "A run folder, or a .safetensors checkpoint.", word=True)
     images: Path | None = flag(None, "Folder of images; by name, or in the order of --info.", section="Input")
     info: Path | None = flag(None, "CSV with a column ImageID: which images, in which order.", section="Input")
+    on_bad_image: Literal["error", "skip"] = flag(
+        "error", "What to do about images that cannot be read; skip leaves them out and lists them.", section="Input"
+    )
     checkpoint: Literal["best", "last"] = flag("best", "Which checkpoint of the run.", section="Input")
     out: Path | None = flag(
         None, "Folder for eval_hard.csv and eval_soft.csv; else the run's predictions.", section="Output"

@@ -26,7 +26,7 @@ DESCRIPTION = {"model": {"name": "BaseModel", "options": {"dropout": 0.5}}, "siz
 
 def checkpoint(seed: int = 0, description: dict[str, Any] = DESCRIPTION) -> Checkpoint:
     torch.manual_seed(seed)
-    return Checkpoint(base_model(18, pretrained=False).state_dict(), description)
+    return Checkpoint({"model": base_model(18, pretrained=False).state_dict()}, description)
 
 
 def assert_same(found: Checkpoint, expected: Checkpoint) -> None:
@@ -61,16 +61,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_weights_and_description_come_back(folder: Path, description: dict[str, Any]) -> None:
     path = folder / "last.safetensors"
     weights = {"a": torch.randn(2, 3), "b.c": torch.arange(4), "d": torch.tensor(1.5, dtype=torch.bfloat16)}
-    Checkpoint(weights, description).save(path)
-    assert_same(Checkpoint.load(path), Checkpoint(weights, description))
+    Checkpoint({"model": weights}, description).save(path)
+    assert_same(Checkpoint.load(path), Checkpoint({"model": weights}, description))
 
 
 def test_a_network_comes_back_whatever_its_memory_order_or_shared_tensors(tmp_path: Path) -> None:
     network = base_model(18, pretrained=False).to(memory_format=torch.channels_last)
     tied = torch.randn(4, 4)
     weights = network.state_dict() | {"tied.one": tied, "tied.two": tied, "turned": tied.t()}
-    Checkpoint(weights, {}).save(tmp_path / "last.safetensors")
-    assert_same(Checkpoint.load(tmp_path / "last.safetensors"), Checkpoint(weights, {}))
+    Checkpoint({"model": weights}, {}).save(tmp_path / "last.safetensors")
+    assert_same(Checkpoint.load(tmp_path / "last.safetensors"), Checkpoint({"model": weights}, {}))
 
 
 def test_it_is_one_safetensors_file_that_any_program_can_read(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_it_is_one_safetensors_file_that_any_program_can_read(tmp_path: Path) ->
     assert [entry.name for entry in path.parent.iterdir()] == ["best.safetensors"]
     with safe_open(path, framework="np") as file:
         assert all(name.startswith("model.") for name in file.keys())  # noqa: SIM118  it is no dict
-        assert set(file.metadata()) == {"maskkit", "description"}
+        assert set(file.metadata()) == {"maskkit", "state", "description"}
 
 
 @contextmanager
@@ -110,7 +110,7 @@ import itertools, sys, torch
 from pathlib import Path
 from maskkit.engine.checkpoint import Checkpoint
 for number in itertools.count():
-    Checkpoint({"a": torch.full((2_000_000,), float(number))}, {"number": number}).save(Path(sys.argv[1]))
+    Checkpoint({"model": {"a": torch.full((2_000_000,), float(number))}}, {"number": number}).save(Path(sys.argv[1]))
 """
 
 

@@ -10,8 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from maskkit.builtin.augmentations import base
-from maskkit.data.loader import Batch, ImageLoader, epoch_order
-from maskkit.engine.trainer import num_steps
+from maskkit.data.loader import Batch, ImageLoader, epoch_order, num_steps, split_rows
 from maskkit.errors import DataError
 
 NUM_IMAGES = 60
@@ -64,7 +63,7 @@ def test_batches_hold_every_row_once_and_the_steps_are_counted_right(
     paths: list[str], num_rows: int, batch_size: int
 ) -> None:
     rows = torch.arange(num_rows).flip(0)
-    batches = rows_of(list(loader(paths).batches(rows, batch_size)))
+    batches = rows_of(list(loader(paths).batches(split_rows(rows, batch_size))))
     assert [row for batch in batches for row in batch] == rows.tolist()
     assert len(batches) == num_steps(num_rows, batch_size)
     assert {len(batch) for batch in batches[:-1]} <= {batch_size}
@@ -79,7 +78,7 @@ def test_batches_hold_every_row_once_and_the_steps_are_counted_right(
 def test_a_last_batch_of_one_joins_the_one_before(
     paths: list[str], num_rows: int, batch_size: int, sizes: list[int]
 ) -> None:
-    batches = loader(paths).batches(torch.arange(num_rows), batch_size)
+    batches = loader(paths).batches(split_rows(torch.arange(num_rows), batch_size))
     assert [len(batch.rows) for batch in batches] == sizes
 
 
@@ -87,7 +86,7 @@ def read_two_epochs(paths: list[str], num_workers: int) -> list[tuple[Tensor, Te
     """Read an epoch of training, one of validation and one more with the same loader."""
     source = loader(paths, num_workers)
     orders = [epoch_order(torch.arange(37), seed=1, epoch=0), torch.arange(37, 60), torch.arange(5)]
-    return [(batch.images, batch.rows) for order in orders for batch in source.batches(order, 6)]
+    return [(batch.images, batch.rows) for order in orders for batch in source.batches(split_rows(order, 6))]
 
 
 def test_batches_are_the_same_for_any_number_of_workers(paths: list[str]) -> None:
@@ -101,7 +100,7 @@ def test_batches_are_the_same_for_any_number_of_workers(paths: list[str]) -> Non
 
 
 def test_batches_are_prepared_bytes(paths: list[str]) -> None:
-    (batch,) = loader(paths).batches(torch.tensor([5, 2]), 8)
+    (batch,) = loader(paths).batches(split_rows(torch.tensor([5, 2]), 8))
     assert batch.images.dtype == torch.uint8
     assert batch.images.shape == (2, 3, 4, 4)
     assert batch.rows.dtype == torch.int64
@@ -116,15 +115,15 @@ def test_a_broken_image_is_named_and_a_later_epoch_can_still_be_read(
     broken.write_bytes(content[: len(content) // 2])
     source = loader([*paths[:6], str(broken)], num_workers)
     with pytest.raises(DataError) as caught:
-        list(source.batches(torch.arange(7), 3))
+        list(source.batches(split_rows(torch.arange(7), 3)))
     assert f"the image {broken} cannot be read" in str(caught.value)
     assert "Traceback" not in str(caught.value)
     assert "File " not in str(caught.value)
-    assert rows_of(list(source.batches(torch.arange(6), 3))) == [[0, 1, 2], [3, 4, 5]]
+    assert rows_of(list(source.batches(split_rows(torch.arange(6), 3)))) == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_every_broken_image_of_a_batch_is_named(paths: list[str], tmp_path: Path) -> None:
     missing = [str(tmp_path / name) for name in ("one.png", "two.png")]
     with pytest.raises(DataError) as caught:
-        list(loader([*paths[:2], *missing]).batches(torch.arange(4), 4))
+        list(loader([*paths[:2], *missing]).batches(split_rows(torch.arange(4), 4)))
     assert all(name in str(caught.value) for name in missing)

@@ -95,7 +95,7 @@ def forge(run: Path, **changes: Any) -> None:
     """Change the description in a run's best checkpoint."""
     path = run / "checkpoints" / "best.safetensors"
     found = Checkpoint.load(path)
-    Checkpoint(found.weights, {**found.description, **changes}).save(path)
+    Checkpoint(found.state, {**found.description, **changes}).save(path)
 
 
 def assert_near(found: Table, expected: Table) -> None:

@@ -34,9 +34,12 @@ from maskkit.data.loader import ImageLoader, epoch_order
 from maskkit.engine.checkpoint import Checkpoint
 from maskkit.engine.classifier import Classifier
 from maskkit.engine.device import Precision
+from maskkit.engine.learning import Learning
 from maskkit.engine.objective import Objective
+from maskkit.engine.progress import Progress
 from maskkit.engine.trainer import Settings, Trainer
 from maskkit.engine.training import train
+from maskkit.engine.validation import Validation
 from maskkit.errors import NonFiniteLossError, PluginError, TrainingError, UsageError
 from maskkit.flags import flags_of
 from maskkit.labels import VIEWS, decode
@@ -196,24 +199,24 @@ def run(profiles: Path, folder: Path, *, named: bool = False, **flags: Any) -> P
 def test_a_run_tells_its_whole_story_in_order(profiles: Path, tmp_path: Path) -> None:
     """Nothing improves after the first epoch, so patience 2 ends the run after the third."""
     run(profiles, tmp_path, epochs=9, patience=2, log_interval=2)
-    first, second, third = ({"best": 0, "last": epoch} for epoch in range(3))
+    first, second = ({"best": 0, "last": epoch} for epoch in range(2))
     assert Recorder.heard == [
         ("run start", 9, 3),
         ("epoch start", 0, 3, {}),
         ("step end", 0, 1, 1, False),
         ("step end", 0, 2, 2, True),
         ("step end", 0, 3, 3, True),
-        ("epoch end", 0, True, first),
+        ("epoch end", 0, True, {"best": 0}),
         ("epoch start", 1, 3, first),
         ("step end", 1, 1, 4, False),
         ("step end", 1, 2, 5, True),
         ("step end", 1, 3, 6, True),
-        ("epoch end", 1, False, second),
+        ("epoch end", 1, False, first),
         ("epoch start", 2, 3, second),
         ("step end", 2, 1, 7, False),
         ("step end", 2, 2, 8, True),
         ("step end", 2, 3, 9, True),
-        ("epoch end", 2, False, third),
+        ("epoch end", 2, False, second),
         ("run end", "stopped early", 0, ""),
     ]
 
@@ -310,27 +313,31 @@ class Bench:
         augmentation = Augmentation(augmentations.base(size=(SIDE, SIDE)).prepare, changes.pop("augment", None))
         make_optimizer = changes.pop("optimizer", optimizers.sgd)
         optimizer = make_optimizer(network.parameters(), lr=changes.pop("lr", STILL), weight_decay=0.0)
-        settings = Settings(
-            epochs=1, batch_size=8, valid_batch_size=8, seed=3, log_interval=3, clip_norm=None, patience=0
-        )
+        settings = Settings(epochs=1, batch_size=8, accumulate=1, seed=3, log_interval=3, clip_norm=None, patience=0)
         loss = changes.pop("loss", losses.cross_entropy)
         precision = changes.pop("precision", FP32)
         make_schedule = changes.pop("schedule", schedulers.step10)
+        valid_batch_size = changes.pop("valid_batch_size", 8)
         settings = replace(settings, **changes)
-        num_steps = -(-NUM_TRAIN // settings.batch_size)
+        num_steps = -(-NUM_TRAIN // (settings.batch_size * settings.accumulate))
+        loader = ImageLoader(samples.paths, augmentation, num_workers=0, pin_memory=False)
         self.trainer = Trainer(
-            classifier=Classifier(network, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), CPU, precision),
-            objective=Objective(view, loss, samples.answers[:NUM_TRAIN]),
-            optimizer=optimizer,
-            schedule=make_schedule(optimizer, epochs=settings.epochs, steps_per_epoch=num_steps),
+            learning=Learning(
+                Classifier(network, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), CPU, precision),
+                Objective(view, loss, samples.answers[:NUM_TRAIN]),
+                optimizer,
+                make_schedule(optimizer, epochs=settings.epochs, steps_per_epoch=num_steps),
+                torch.amp.GradScaler("cpu", enabled=precision.needs_scaler),
+            ),
             augmentation=augmentation,
-            loader=ImageLoader(samples.paths, augmentation, num_workers=0, pin_memory=False),
+            loader=loader,
             samples=samples,
             train_rows=torch.arange(NUM_TRAIN),
-            valid_rows=torch.arange(NUM_TRAIN, NUM_TRAIN + NUM_VALID),
+            validation=Validation(loader, samples, torch.arange(NUM_TRAIN, NUM_TRAIN + NUM_VALID), valid_batch_size),
             settings=settings,
             reporters=Reporters([("bench", _Keeper(self.events))], required=True),
-            save=lambda which, result: self.saved.append((which, result.epoch)),
+            save=lambda which, _, result: self.saved.append((which, result.epoch)),
+            progress=Progress(),
         )
 
     def fit(self) -> "Bench":
@@ -370,7 +377,7 @@ def logits_of(bench: Bench, samples: Samples, rows: range) -> Tensor:
     images = np.stack([np.asarray(Image.open(samples.paths[row]), dtype=np.float32) for row in rows])
     normal = (torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
     with torch.no_grad():
-        logits: Tensor = bench.trainer.classifier.network.eval()(normal)
+        logits: Tensor = bench.trainer.learning.classifier.network.eval()(normal)
     return logits
 
 
@@ -426,7 +433,7 @@ def test_learning_lowers_the_loss_and_keeps_the_best_epoch(samples: Samples) -> 
     bench = Bench(samples, lr=0.01, epochs=25, optimizer=optimizers.adam).fit()
     assert bench.column("train_loss")[-1] < bench.column("train_loss")[0] * 0.7
     scores = bench.column("valid_f1_macro")
-    best = bench.trainer.best
+    best = bench.trainer.progress.best
     assert best is not None
     assert best.epoch == scores.index(max(scores))
     improving = [epoch for epoch, score in enumerate(scores) if score > max(scores[:epoch], default=-1)]
@@ -535,7 +542,7 @@ def test_clipping_limits_the_length_of_a_step(samples: Samples) -> None:
         return optimizers.sgd(parameters, lr=lr, weight_decay=weight_decay, momentum=0.0)
 
     def place(bench: Bench) -> Tensor:
-        return nn.utils.parameters_to_vector(bench.trainer.classifier.network.parameters()).detach().clone()
+        return nn.utils.parameters_to_vector(bench.trainer.learning.classifier.network.parameters()).detach().clone()
 
     def length_of_first_step(clip_norm: float | None) -> float:
         bench = Bench(samples, optimizer=plain, lr=1.0, batch_size=NUM_TRAIN, clip_norm=clip_norm)
@@ -552,7 +559,7 @@ def test_reduced_precision_trains_and_measures_in_float32(samples: Samples, name
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[name]
     bench = Bench(samples, lr=1e-3, epochs=3, optimizer=optimizers.adam, precision=Precision(name, dtype, "")).fit()
     assert bench.column("train_loss")[-1] < bench.column("train_loss")[0]
-    assert next(bench.trainer.classifier.network.parameters()).dtype == torch.float32
+    assert next(bench.trainer.learning.classifier.network.parameters()).dtype == torch.float32
 
 
 class Steep(nn.Module):

@@ -262,7 +262,7 @@ def test_config_json_holds_values_origins_decisions_and_components(train: Train,
     assert {name: content["values"][name] for name in expected} == expected
     given = {name for name, origin in content["origins"].items() if origin == "flag"}
     assert given == set(expected) - {"seed", "optimizer"}
-    assert set(content["origins"].values()) == {"flag", "default"}
+    assert set(content["origins"].values()) == {"flag", "default", "decided"}
     decisions = content["decisions"]
     assert decisions["dataset"] == "MaskSplitByProfileDataset"
     assert decisions["data_dir"] == str(profiles)
@@ -413,7 +413,8 @@ def test_the_environment_names_the_folders_as_it_did(
     monkeypatch.setenv("SM_MODEL_DIR", str(place / "models"))
     assert main(["train", "--epochs", "1", *SMALL]) == 0
     content = config_of(place / "models" / "exp")
-    assert content["values"]["data_dir"] is None
+    assert content["values"]["data_dir"] == str(profiles)  # a replay needs no environment
+    assert content["origins"]["data_dir"] == "decided"
     assert content["decisions"]["data_dir"] == str(profiles)
 
 
@@ -622,7 +623,7 @@ def test_ctrl_c_ends_a_run_with_130_and_its_files_whole(
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == "interrupted\n"
+    assert err == "interrupted\n  to go on: maskkit train --resume=runs/exp\n"
     assert "interrupted" in out
     run = tmp_path / "runs" / "exp"
     rows = table(run / "metrics.csv")

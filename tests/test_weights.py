@@ -154,7 +154,7 @@ def test_safetensors_arrive_from_a_server(server: Server, file: Path, tmp_path: 
 
 def test_the_checkpoint_of_a_run_is_a_file_of_weights(tmp_path: Path) -> None:
     trained = network(seed=1).state_dict()
-    Checkpoint(trained, {}).save(tmp_path / "best.safetensors")
+    Checkpoint({"model": trained}, {}).save(tmp_path / "best.safetensors")
     found = network()
     load_weights(found, str(tmp_path / "best.safetensors"))
     assert_arrived(found, trained, last=())

@@ -5,6 +5,7 @@ at types. So each token is checked first against the command's config, its text 
 which arrives unchanged, and what Fire calls only notes what to do.
 """
 
+import signal
 import sys
 import warnings
 from collections.abc import Mapping
@@ -30,7 +31,11 @@ from maskkit.flags import Flag, Layer, build, flag, flags_of, read_config_file
 
 __all__ = ["COMMANDS", "main"]
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process was asked to end, as a scheduler of jobs does; it is cleaned up after as after Ctrl-C."""
 
 
 COMMANDS = {
@@ -84,8 +89,9 @@ class Job:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
+    """Run one command line and return its exit code: 0 done, 1 failed, 2 usage, 130 interrupted, 143 terminated."""
     _print_any_text()
+    signal.signal(signal.SIGTERM, _terminate)
     tokens = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in tokens
     try:
@@ -94,10 +100,11 @@ def main(argv: list[str] | None = None) -> int:
             code = _dispatch([word for word in tokens if word != "--debug"])
             print(end="", flush=True)  # a reader who has gone is noticed here, not while Python ends
             return code
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED, debug=debug)
+    except KeyboardInterrupt as error:
+        text, code = ("terminated", TERMINATED) if isinstance(error, _Terminated) else ("interrupted", INTERRUPTED)
+        return _fail(text, code, error, debug=debug)
     except MaskkitError as error:
-        return _fail(str(error), error.exit_code, debug=debug)
+        return _fail(str(error), error.exit_code, error, debug=debug)
     except BrokenPipeError:
         # Whoever read the output has gone, as `| head` does; a second attempt to flush would complain.
         with suppress(OSError):
@@ -106,10 +113,10 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         place = error.filename2 or error.filename
         text = error.strerror or str(error) or type(error).__name__
-        return _fail(f"{place}: {text}" if place else text, 1, debug=debug)
+        return _fail(f"{place}: {text}" if place else text, 1, error, debug=debug)
     except Exception as error:  # noqa: BLE001  a person gets one line; --debug shows where it came from
         text = f"{type(error).__name__}: {error}\nThis is a fault of maskkit or of a plugin; --debug shows where."
-        return _fail(text, 1, debug=debug)
+        return _fail(text, 1, error, debug=debug)
 
 
 def _dispatch(tokens: list[str]) -> int:
@@ -172,6 +179,10 @@ def _fill(command: Command, words: tuple[str, ...], texts: Mapping[str, str]) ->
     return build(command.config, layers)
 
 
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
 def _print_any_text() -> None:
     """Let a name that the output's encoding lacks come out in escapes, as on stderr, instead of failing the command."""
     if isinstance(sys.stdout, TextIOWrapper):
@@ -183,12 +194,14 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _fail(text: str, code: int, *, debug: bool) -> int:
+def _fail(text: str, code: int, error: BaseException, *, debug: bool) -> int:
+    """Print what went wrong, and what was noted on the error on its way, such as how to go on."""
     if debug:
         import traceback
 
         traceback.print_exc()
-    first, *others = text.splitlines() or [""]
-    label = "" if code == INTERRUPTED else "error: "
+    notes: list[str] = getattr(error, "__notes__", [])
+    first, *others = [*(text.splitlines() or [""]), *notes]
+    label = "" if code in {INTERRUPTED, TERMINATED} else "error: "
     print(f"{label}{first}", *(f"  {line}" for line in others), sep="\n", file=sys.stderr)
     return code

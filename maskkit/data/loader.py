@@ -12,7 +12,7 @@ from maskkit.data.augmentation import Augmentation
 from maskkit.data.images import open_image
 from maskkit.errors import DataError
 
-__all__ = ["Batch", "ImageLoader", "epoch_order", "epoch_seed"]
+__all__ = ["Batch", "ImageLoader", "epoch_order", "epoch_seed", "num_steps", "split_rows"]
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,13 @@ class ImageLoader:
             generator=torch.Generator(),  # of its own, so that the number of workers leaves dropout's draws alone
         )
 
-    def batches(self, rows: Tensor, batch_size: int) -> Iterator[Batch]:
-        """Yield the rows int64 [N] in their order, `batch_size` at a time.
-
-        A last batch of one joins the batch before it, since batch statistics need two images; not when all are of one.
+    def batches(self, wanted: list[Tensor]) -> Iterator[Batch]:
+        """Yield a batch for each of the tensors of rows, int64 [B].
 
         Raises:
             DataError: an image cannot be read; its path is named.
         """
-        self._wanted.batches = split_rows(rows, batch_size)
+        self._wanted.batches = [rows.tolist() for rows in wanted]
         for batch in self._loader:
             if isinstance(batch, str):
                 raise DataError(batch)
@@ -70,12 +68,21 @@ def epoch_order(rows: Tensor, *, seed: int, epoch: int) -> Tensor:
     return rows[torch.randperm(len(rows), generator=generator)]
 
 
-def split_rows(rows: Tensor, batch_size: int) -> list[list[int]]:
-    """Return the rows of each batch."""
-    parts = [part.tolist() for part in torch.split(rows, batch_size)]
+def split_rows(rows: Tensor, batch_size: int) -> list[Tensor]:
+    """Return the rows int64 [N] in their order, `batch_size` at a time.
+
+    A last batch of one joins the batch before it, since batch statistics need two images; not when all are of one.
+    """
+    parts = list(torch.split(rows, batch_size))
     if len(parts) > 1 and len(parts[-1]) == 1 < batch_size:
-        parts[-2:] = [parts[-2] + parts[-1]]
+        parts[-2:] = [torch.cat(parts[-2:])]
     return parts
+
+
+def num_steps(num_rows: int, batch_size: int) -> int:
+    """Return the number of batches that `split_rows` makes of so many rows."""
+    steps = -(-num_rows // batch_size)
+    return steps - 1 if steps > 1 and num_rows % batch_size == 1 else steps
 
 
 class _Wanted(Sampler[list[int]]):

@@ -1,6 +1,7 @@
 """The table of images that a data set gives: one row an image."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -75,6 +76,14 @@ class Samples:
         columns = (self.table[name].tolist() for name in ("mask", "gender", "age"))
         answers = [encode(mask, gender, age_group(age)) for mask, gender, age in zip(*columns, strict=True)]
         return np.array(answers, dtype=np.int64)
+
+    def without(self, paths: Collection[str]) -> "Samples":
+        """Return the table without these files.
+
+        Raises:
+            DataError: no image is left.
+        """
+        return replace(self, table=self.table[~self.table["path"].isin(list(paths))])
 
     def split(self, *, val_ratio: float, seed: int) -> NDArray[np.int64]:
         """Return the fold of each image, int64 [N]: 0 held out, 1 training.

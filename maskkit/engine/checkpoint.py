@@ -10,29 +10,48 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from maskkit.engine.packing import pack, unpack
 from maskkit.errors import CheckpointError
 from maskkit.files import replacing
 
-__all__ = ["Checkpoint", "find_checkpoint"]
+__all__ = ["Checkpoint", "checkpoint_path", "find_checkpoint"]
 
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The weights of a network, and a description of everything that using them again needs."""
+    """The state of a training by its parts, and a description of everything that using it again needs.
 
-    weights: Mapping[str, Tensor]
+    `state["model"]` are the weights; the best epoch has nothing else, the last one all that going on needs.
+    """
+
+    state: Mapping[str, Any]
     description: Mapping[str, Any]
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """The weights of the network, by their names in its state_dict."""
+        weights: Mapping[str, Tensor] = self.state["model"]
+        return weights
 
     def save(self, path: Path) -> None:
         """Write the file beside `path` and rename it there, so that a kill leaves the old one or the new one.
 
         Raises:
-            CheckpointError: it cannot be written, as on a full disk; the old one stays.
+            CheckpointError: it cannot be written, as on a full disk, or a state cannot be held; the old one stays.
         """
-        tensors = {f"model.{name}": value.detach().cpu().contiguous().clone() for name, value in self.weights.items()}
-        metadata = {"maskkit": _FORMAT, "description": json.dumps(self.description)}
+        structures: dict[str, Any] = {}
+        tensors: dict[str, Tensor] = {}
+        for part, state in self.state.items():
+            structures[part], found = pack(state, part)
+            # Every tensor on its own memory: safetensors refuses those that share it, as tied weights do.
+            tensors |= {name: tensor.detach().cpu().contiguous().clone() for name, tensor in found.items()}
+        metadata = {
+            "maskkit": _FORMAT,
+            "state": json.dumps(structures),
+            "description": json.dumps(self.description),
+        }
         try:
             with replacing(path) as temporary:
                 save_file(tensors, temporary, metadata)
@@ -44,18 +63,25 @@ class Checkpoint:
         """Read a checkpoint.
 
         Raises:
-            CheckpointError: the file is damaged, no checkpoint of maskkit, or of a newer form.
+            CheckpointError: the file is damaged, no checkpoint of maskkit, or of another form.
         """
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("maskkit") != _FORMAT:
                     raise CheckpointError(f"{path} is no checkpoint of this maskkit (form {metadata.get('maskkit')!r})")
-                weights = {name.removeprefix("model."): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                description = json.loads(metadata["description"])
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+            structures = json.loads(metadata["state"])
+            state = {part: unpack(structure, tensors) for part, structure in structures.items()}
+            description = json.loads(metadata["description"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint {path} cannot be read: {error}") from error
-        return cls(weights, description)
+        return cls(state, description)
+
+
+def checkpoint_path(run_dir: Path, which: str) -> Path:
+    """Return where a run keeps its checkpoint "best" or "last"."""
+    return run_dir / "checkpoints" / f"{which}.safetensors"
 
 
 def find_checkpoint(run: Path, which: str) -> Path:
@@ -70,7 +96,7 @@ def find_checkpoint(run: Path, which: str) -> Path:
         raise CheckpointError(
             f"there is no run folder or checkpoint {run}", hint="A run folder lies below runs/ or --model_dir."
         )
-    path = run / "checkpoints" / f"{which}.safetensors"
+    path = checkpoint_path(run, which)
     if not path.is_file():
         raise CheckpointError(
             f"{run} has no {which} checkpoint: {path} is missing", hint="Was the run stopped in its first epoch?"

@@ -1,23 +1,25 @@
 """From a checkpoint to files of predictions."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from maskkit.config import PredictConfig
-from maskkit.data.images import check_headers
-from maskkit.data.loader import Batch, ImageLoader
+from maskkit.data.loader import ImageLoader
 from maskkit.data.samples import Samples
 from maskkit.engine.checkpoint import Checkpoint, find_checkpoint
 from maskkit.engine.classifier import Classifier
 from maskkit.engine.device import choose_device, choose_precision, choose_workers
+from maskkit.engine.memory import explaining_memory, logits_within_memory
 from maskkit.engine.parts import part_from_record
-from maskkit.engine.sources import read_eval
+from maskkit.engine.run_folder import write_bad_images
+from maskkit.engine.sources import bad_images, read_eval
 from maskkit.errors import CheckpointError, UsageError
 from maskkit.labels import View, view_named
 from maskkit.plugin.registry import Registry
@@ -36,8 +38,9 @@ def predict(config: PredictConfig, registry: Registry) -> None:
     path = find_checkpoint(config.run, config.checkpoint)
     checkpoint = Checkpoint.load(path)
     samples = _images_to_predict(config, registry, path)
-    check_headers(samples.paths)
     out = _output_folder(config, path)
+    bad = bad_images(samples.paths, config.on_bad_image)
+    samples = samples.without(bad)
     view = view_named(checkpoint.description["classification"])
     device = choose_device(config.device)
     classifier = _restore(checkpoint, registry, view, device, config.precision)
@@ -48,17 +51,23 @@ def predict(config: PredictConfig, registry: Registry) -> None:
         num_workers=choose_workers(config.num_workers, device),
         pin_memory=device.type == "cuda",
     )
-    batches = loader.batches(torch.arange(len(samples)), config.batch_size)
-    write_eval(out, samples, probabilities_of(classifier, view, batches))
+    with explaining_memory():
+        found = probabilities_of(classifier, view, loader, torch.arange(len(samples)), config.batch_size)
+    write_eval(out, samples, found)
+    write_bad_images(out, bad)
     if checkpoint.description.get("notice"):
         print(f"Note: {checkpoint.description['notice']}")
+    if bad:
+        print(f"Note: {len(bad)} images cannot be read and have no prediction: {out / 'bad_images.csv'}")
     print(f"{len(samples)} images predicted by epoch {checkpoint.description['epoch'] + 1} of {path}")
     print(f"wrote {out / 'eval_hard.csv'}\nwrote {out / 'eval_soft.csv'}")
 
 
-def probabilities_of(classifier: Classifier, view: View, batches: Iterator[Batch]) -> NDArray[np.float32]:
-    """Return the probabilities float32 [N, num_classes] of every image."""
-    logits = classifier.logits_of(batches)
+def probabilities_of(
+    classifier: Classifier, view: View, loader: ImageLoader, rows: Tensor, batch_size: int
+) -> NDArray[np.float32]:
+    """Return the probabilities float32 [N, num_classes] of the rows int64 [N] of the loader's table."""
+    logits, _ = logits_within_memory(classifier, loader, rows, batch_size)
     composed = view.compose([part.softmax(dim=1) for part in view.split(logits)])
     return np.asarray(composed.cpu().numpy(), dtype=np.float32)
 
@@ -76,7 +85,7 @@ def _restore(
     description = checkpoint.description
     network = part_from_record(registry, "model", description["model"]).make(view.num_outputs, pretrained=False)
     try:
-        network.load_state_dict(dict(checkpoint.weights))
+        network.load_state_dict(checkpoint.weights)
     except RuntimeError as error:
         raise CheckpointError(
             f"the weights do not fit {description['model']['name']}: {str(error).splitlines()[-1].strip()}",

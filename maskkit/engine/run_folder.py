@@ -1,18 +1,25 @@
-"""The folder of a run: its name, its config.json, and who was in which fold."""
+"""The folder of a run: its name, who may write in it, and the tables that tell what it learned from."""
 
-import json
-from collections.abc import Mapping
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from maskkit.data.images import first_few
 from maskkit.data.samples import Samples
-from maskkit.errors import UsageError
-from maskkit.files import replacing, write_text
+from maskkit.errors import CheckpointError, UsageError
+from maskkit.files import write_text
 
-__all__ = ["make_run_folder", "write_config", "write_samples"]
+__all__ = ["check_same_samples", "hash_of", "locked", "make_run_folder", "samples_table", "write_bad_images"]
+__all__ += ["write_samples"]
+
+_SAMPLES = "samples.csv"
 
 
 def make_run_folder(model_dir: Path, name: str) -> Path:
@@ -39,13 +46,64 @@ def make_run_folder(model_dir: Path, name: str) -> Path:
             return folder
 
 
-def write_config(run_dir: Path, content: Mapping[str, Any]) -> None:
-    """Write config.json."""
-    write_text(run_dir / "config.json", json.dumps(content, indent=2) + "\n")
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keep other processes from training in a run folder; the lock ends with the process, however it ends.
+
+    Raises:
+        CheckpointError: another one is training in it.
+    """
+    handle = os.open(run_dir, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CheckpointError(
+                f"another process is training in {run_dir}", hint="Wait for it, or stop it first."
+            ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
-def write_samples(run_dir: Path, samples: Samples, folds: NDArray[np.int64]) -> None:
-    """Write samples.csv: each image with its person, its labels and its fold, 0 held out."""
+def samples_table(samples: Samples, folds: NDArray[np.int64]) -> str:
+    """Return samples.csv: each image with its person, its labels and its fold, 0 held out."""
     table = samples.table[["sample", "person", "mask", "gender", "age"]].assign(fold=folds)
-    with replacing(run_dir / "samples.csv") as temporary:
-        table.to_csv(temporary, index=False)
+    return str(table.to_csv(index=False, lineterminator="\n"))
+
+
+def hash_of(table: str) -> str:
+    """Return the SHA-256 of a table's text."""
+    return hashlib.sha256(table.encode()).hexdigest()
+
+
+def write_samples(run_dir: Path, table: str) -> None:
+    """Write samples.csv."""
+    write_text(run_dir / _SAMPLES, table)
+
+
+def write_bad_images(folder: Path, bad_images: Mapping[str, str]) -> None:
+    """Write bad_images.csv, the files that were left out with their causes; nothing when there are none."""
+    if bad_images:
+        table = pd.DataFrame({"path": bad_images.keys(), "cause": bad_images.values()})
+        write_text(folder / "bad_images.csv", table.to_csv(index=False, lineterminator="\n"))
+
+
+def check_same_samples(run_dir: Path, table: str, recorded_hash: str) -> None:
+    """Refuse to go on with other images, labels or folds than the run began with.
+
+    Raises:
+        CheckpointError: they differ; the first differences are named.
+    """
+    if hash_of(table) == recorded_hash:
+        return
+    path = run_dir / _SAMPLES
+    before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    now = table.splitlines()
+    gone, new = sorted({*before} - {*now}), sorted({*now} - {*before})
+    raise CheckpointError(
+        f"the data are not those that {run_dir} began with: {len(gone)} of its images are gone or changed,"
+        f" {len(new)} are new or changed\n  was: {first_few(gone) or 'the same, in another order'}\n"
+        f"  is: {first_few(new) or 'the same, in another order'}",
+        hint="Put the data back, say where they lie now with --data_dir, or start a new run.",
+    )

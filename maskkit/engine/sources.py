@@ -2,18 +2,19 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from maskkit.config import TrainConfig
-from maskkit.data.images import check_headers
+from maskkit.data.images import check_headers, find_bad_images
 from maskkit.data.samples import Samples
 from maskkit.engine.parts import Part
 from maskkit.errors import PluginError, UsageError
 from maskkit.plugin.registry import Registry
 
-__all__ = ["Sources", "find_sources", "read_eval"]
+__all__ = ["Sources", "bad_images", "find_sources", "read_eval"]
 
 _DEFAULT = "MaskSplitByProfileDataset"
 _DRAWN = "DrawnFaces"
@@ -23,13 +24,17 @@ _COMPETITION_FOLDER = Path("/opt/ml/input/data/train/images")
 
 @dataclass(frozen=True)
 class Sources:
-    """The labelled images, the eval images when there are any, and the part and the folder that the former are from."""
+    """The labelled images, the eval images when there are any, and the part and the folder that the former are from.
+
+    bad_images: the files that were left out of both, each with its cause.
+    """
 
     dataset: Part
     data_dir: Path | None
     samples: Samples
     eval_samples: Samples | None
     eval_dir: Path | None
+    bad_images: Mapping[str, str]
 
 
 def find_sources(config: TrainConfig, registry: Registry, environment: Mapping[str, str] = os.environ) -> Sources:
@@ -51,8 +56,27 @@ def find_sources(config: TrainConfig, registry: Registry, environment: Mapping[s
         raise UsageError(f"--dataset={name} has no labels to learn from", hint=f"Train with --dataset={_DEFAULT}.")
     eval_dir = samples.eval_dir if config.eval_dir == "auto" else config.eval_dir
     eval_samples = read_eval(registry, eval_dir) if isinstance(eval_dir, Path) else None
-    check_headers(samples.paths + (eval_samples.paths if eval_samples else []))
-    return Sources(dataset, data_dir, samples, eval_samples, eval_dir if isinstance(eval_dir, Path) else None)
+    bad = bad_images(samples.paths + (eval_samples.paths if eval_samples else []), config.on_bad_image)
+    return Sources(
+        dataset=dataset,
+        data_dir=data_dir,
+        samples=samples.without(bad),
+        eval_samples=eval_samples.without(bad) if eval_samples else None,
+        eval_dir=eval_dir if isinstance(eval_dir, Path) else None,
+        bad_images=bad,
+    )
+
+
+def bad_images(paths: Sequence[str], on_bad_image: Literal["error", "skip"]) -> dict[str, str]:
+    """Return the files to leave out, each with its cause; to know them all, every one is decoded.
+
+    Raises:
+        DataError: bad images are an error; those that their headers and ends betray are named.
+    """
+    if on_bad_image == "skip":
+        return find_bad_images(paths, thorough=True)
+    check_headers(paths)
+    return {}
 
 
 def read_eval(registry: Registry, folder: Path, *, info: Path | None = None) -> Samples:

@@ -1,0 +1,134 @@
+"""Everything that is decided before a run folder exists: nothing here is written, and every fault shows here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskkit.config import TrainConfig
+from maskkit.data.augmentation import Augmentation
+from maskkit.data.loader import ImageLoader, num_steps
+from maskkit.data.samples import Samples
+from maskkit.engine.device import Precision, choose_device, choose_precision, choose_workers
+from maskkit.engine.parts import Part, choose_parts
+from maskkit.engine.sources import Sources, find_sources
+from maskkit.errors import DataError, UsageError
+from maskkit.labels import View, view_named
+from maskkit.plugin.registry import Registry
+
+__all__ = ["Plan", "make_plan"]
+
+_MOST_AT_ONCE = 512
+_CPU_BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do. In its config, what stood open is decided: the batch size, the data set and its folder."""
+
+    config: TrainConfig
+    origins: Mapping[str, str]
+    sources: Sources
+    parts: Mapping[str, Part]
+    view: View
+    device: torch.device
+    precision: Precision
+    augmentation: Augmentation
+    folds: NDArray[np.int64]
+    pretrained: bool
+    num_workers: int
+
+    @property
+    def samples(self) -> Samples:
+        return self.sources.samples
+
+    @property
+    def batch_size(self) -> int:
+        """How many images are in memory at once."""
+        assert isinstance(self.config.batch_size, int)  # noqa: S101  make_plan decided it
+        return self.config.batch_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return num_steps(len(self.rows(held_out=False)), self.batch_size * self.config.accumulate)
+
+    def rows(self, *, held_out: bool) -> Tensor:
+        """Return the rows of the table that are held out, or trained on, int64 [N]."""
+        return torch.from_numpy(np.flatnonzero((self.folds == 0) == held_out))
+
+    def loader(self, samples: Samples) -> ImageLoader:
+        """Return a loader of the images of a table."""
+        return ImageLoader(
+            samples.paths, self.augmentation, num_workers=self.num_workers, pin_memory=self.device.type == "cuda"
+        )
+
+
+def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Plan:
+    """Find every part, read the data and choose what was left open.
+
+    Raises:
+        UsageError: a name, an option or a value does not fit.
+        DataError: the images do not, or too few are left.
+    """
+    parts = choose_parts(config, registry)
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    augmentation = parts["augmentation"].build(size=config.resize)
+    pretrained = _is_pretrained(config, has_weights=parts["model"].component.has_weights)
+    sources = find_sources(config, registry)
+    folds = sources.samples.split(val_ratio=config.val_ratio, seed=config.seed)
+    num_train = int(np.count_nonzero(folds))
+    if num_train < 2:  # batch statistics need two
+        raise DataError(
+            "fewer than two images are left to train on", hint="Give more people, or a smaller --val_ratio."
+        )
+    decided = _decide(config, sources, device, num_train)
+    return Plan(
+        config=replace(config, **decided),
+        origins={**origins, **{name: _decided(origins[name]) for name in decided}},
+        sources=sources,
+        parts={**parts, "dataset": sources.dataset},
+        view=view_named(config.classification),
+        device=device,
+        precision=precision,
+        augmentation=augmentation,
+        folds=folds,
+        pretrained=pretrained,
+        num_workers=choose_workers(config.num_workers, device),
+    )
+
+
+def _decide(config: TrainConfig, sources: Sources, device: torch.device, num_train: int) -> dict[str, Any]:
+    """Return values of flags that stood open and that a replay must find again, by name."""
+    decided: dict[str, Any] = {}
+    if config.batch_size == "auto":
+        decided["batch_size"] = _largest_batch(device, num_train)
+    if config.dataset is None:
+        decided["dataset"] = sources.dataset.component.name
+    if sources.data_dir is not None and config.data_dir != sources.data_dir.absolute():
+        decided["data_dir"] = sources.data_dir.absolute()
+    return decided
+
+
+def _decided(origin: str) -> str:
+    return "decided" if origin == "default" else f"decided ({origin})"
+
+
+def _largest_batch(device: torch.device, num_train: int) -> int:
+    """Return where `auto` begins, halving when memory runs out: a CPU gains nothing from more than 64 at once."""
+    most = _CPU_BATCH_SIZE if device.type == "cpu" else _MOST_AT_ONCE
+    while most > 8 and most * 16 > num_train:  # an epoch of a few steps learns little
+        most //= 2
+    return most
+
+
+def _is_pretrained(config: TrainConfig, *, has_weights: bool) -> bool:
+    if config.pretrained is True and config.weights is not None:
+        raise UsageError("--pretrained and --weights both say where to start from", hint="Leave one out.")
+    if config.pretrained is True and not has_weights:
+        raise UsageError(f"--pretrained: the model {config.model} has no pretrained weights", hint="Leave it out.")
+    return has_weights and config.pretrained is not False and config.weights is None

@@ -1,0 +1,98 @@
+"""config.json: what a run was asked for and what it decided, so that it can be replayed and taken up again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import maskkit
+from maskkit.config import TrainConfig
+from maskkit.engine.plan import Plan
+from maskkit.engine.run_folder import hash_of, samples_table, write_bad_images, write_samples
+from maskkit.errors import CheckpointError, UsageError
+from maskkit.files import write_text
+from maskkit.flags import Layer, as_json, build
+
+__all__ = ["History", "Record", "read_record", "write_record"]
+
+_FILE = "config.json"
+
+
+@dataclass
+class History:
+    """What happened to a run on its way: the epochs after which it was taken up again, and how its batches shrank."""
+
+    resumed_after: list[int] = field(default_factory=list)
+    smaller_batches: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What config.json holds."""
+
+    config: TrainConfig
+    origins: dict[str, str]
+    precision: str
+    samples_hash: str
+    history: History
+
+
+def write_record(run_dir: Path, plan: Plan, history: History) -> None:
+    """Write config.json, samples.csv and, when images were left out, bad_images.csv."""
+    table = samples_table(plan.samples, plan.folds)
+    decisions = {
+        "dataset": plan.parts["dataset"].component.name,
+        "data_dir": _absolute(plan.sources.data_dir),
+        "eval_dir": _absolute(plan.sources.eval_dir),
+        "samples_sha256": hash_of(table),
+        "bad_images": len(plan.sources.bad_images),
+        "device": str(plan.device),
+        "precision": plan.precision.name,
+        "precision_reason": plan.precision.reason,
+        "num_threads": torch.get_num_threads(),
+        "num_workers": plan.num_workers,
+        "pretrained": plan.pretrained,
+        "resumed_after": history.resumed_after,
+        "smaller_batches": history.smaller_batches,
+        "notice": plan.samples.notice,
+    }
+    content = {
+        "maskkit": maskkit.__version__,
+        "torch": torch.__version__,
+        "values": as_json(plan.config),
+        "origins": dict(plan.origins),
+        "decisions": decisions,
+        "components": {kind: part.record for kind, part in plan.parts.items()},
+    }
+    write_samples(run_dir, table)
+    write_bad_images(run_dir, plan.sources.bad_images)
+    write_text(run_dir / _FILE, json.dumps(content, indent=2) + "\n")
+
+
+def read_record(run_dir: Path) -> Record:
+    """Return what a run was asked for and decided.
+
+    Raises:
+        CheckpointError: the folder is no run folder, or its config.json is damaged.
+    """
+    path = run_dir / _FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        config, _ = build(TrainConfig, [Layer(str(path), content["values"], is_file=True)])
+        decisions: Mapping[str, Any] = content["decisions"]
+        history = History(list(decisions["resumed_after"]), list(decisions["smaller_batches"]))
+        return Record(config, dict(content["origins"]), decisions["precision"], decisions["samples_sha256"], history)
+    except OSError as error:
+        raise CheckpointError(
+            f"--resume={run_dir}: {path} cannot be read: {error.strerror}",
+            hint="Name the folder of a run, as runs/exp; one that was killed at its very start has to be started anew.",
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
+        raise CheckpointError(f"--resume={run_dir}: {path} is damaged: {error}") from error
+
+
+def _absolute(path: Path | None) -> str | None:
+    return str(path.absolute()) if path else None

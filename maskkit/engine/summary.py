@@ -1,0 +1,67 @@
+"""What a run tells of itself before its first step."""
+
+from pathlib import Path
+
+from maskkit.engine.classifier import Classifier
+from maskkit.engine.device import usable_cores
+from maskkit.engine.plan import Plan
+from maskkit.engine.progress import Progress
+from maskkit.flags import as_json
+from maskkit.reporting.events import RunStart
+
+__all__ = ["run_start"]
+
+
+def run_start(run_dir: Path, plan: Plan, classifier: Classifier, progress: Progress) -> RunStart:
+    """Return the first event of a run: its plan in a few lines, and where it begins."""
+    config = plan.config
+    text = {
+        "run": str(run_dir),
+        "data": _data(plan),
+        "learn": f"{plan.view.name}, {plan.view.num_classes} classes; {plan.parts['loss'].component.name} loss",
+        "model": _model(plan, classifier),
+        "images": f"{config.resize[0]}x{config.resize[1]}, {config.augmentation}, {_batches(plan)}",
+        "device": f"{plan.device}, {usable_cores()} cores, {plan.num_workers} decoding;"
+        f" {plan.precision.name} ({plan.precision.reason})",
+    }
+    notices = [plan.samples.notice] if plan.samples.notice else []
+    if plan.sources.bad_images:
+        notices.append(
+            f"{len(plan.sources.bad_images):,} images cannot be read and are left out: {run_dir / 'bad_images.csv'}"
+        )
+    return RunStart(
+        run_dir=run_dir,
+        config=as_json(config),
+        classes=plan.view.classes,
+        epochs=config.epochs,
+        steps_per_epoch=plan.steps_per_epoch,
+        plan=text,
+        notices=tuple(notices),
+        first_epoch=progress.epochs_done,
+        total_steps=progress.total_steps,
+    )
+
+
+def _data(plan: Plan) -> str:
+    train_rows, valid_rows = (plan.rows(held_out=held_out) for held_out in (False, True))
+    people = plan.samples.table["person"]
+    images = plan.sources.eval_samples
+    return (
+        f"{plan.parts['dataset'].component.name}: {len(train_rows):,} images of"
+        f" {people[train_rows.numpy()].nunique():,} people to train on, {len(valid_rows):,} of"
+        f" {people[valid_rows.numpy()].nunique():,} held out"
+        + (f", {len(images):,} to predict" if images is not None else ", none to predict")
+    )
+
+
+def _model(plan: Plan, classifier: Classifier) -> str:
+    millions = sum(parameter.numel() for parameter in classifier.network.parameters()) / 1e6
+    start = (
+        f"from {plan.config.weights}" if plan.config.weights else "pretrained" if plan.pretrained else "from scratch"
+    )
+    return f"{plan.config.model}, {millions:.2f} M parameters, {start}"
+
+
+def _batches(plan: Plan) -> str:
+    accumulate = plan.config.accumulate
+    return f"batches of {plan.batch_size}" + (f", {accumulate} of them a step" if accumulate > 1 else "")

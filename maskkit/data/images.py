@@ -2,8 +2,9 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -141,7 +142,7 @@ def _fault(path: str, *, thorough: bool) -> str:
 
 def _looks_whole(path: str) -> bool:
     """Return whether a file has a header and ends as its format does; False also where a format has no such end."""
-    with _open(path) as image:
+    with _opened(path) as image:
         mark = _END_MARKS.get(image.format or "")
         if mark is None or image.fp is None:
             return False
@@ -151,22 +152,24 @@ def _looks_whole(path: str) -> bool:
 
 
 def _decode(path: str | Path) -> Image.Image:
-    with _open(path) as image:
+    with _opened(path) as image:
         picture = _to_rgb(image)
         turn = _UPRIGHT.get(_orientation(image))
         return picture if turn is None else picture.transpose(turn)
 
 
-def _open(path: str | Path) -> ImageFile.ImageFile:
+@contextmanager
+def _opened(path: str | Path) -> Iterator[ImageFile.ImageFile]:
+    """Yield the image, of which the header is read."""
     kind = os.stat(path).st_mode  # noqa: PTH116  a Path for each of many files takes longer than asking for its kind
     if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         raise _SpecialFileError
-    image = Image.open(path, formats=_FORMATS)
-    # Pillow only warns up to twice its limit, and that limit can be switched off; warnings filters belong to the user.
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise Image.DecompressionBombError
-    return image
+    # The file is opened here, since Pillow leaves one open whose first bytes cannot be read.
+    with open(path, "rb") as file, Image.open(file, formats=_FORMATS) as image:  # noqa: PTH123  the same
+        # Pillow only warns up to twice its limit, and that limit can be switched off; its filters belong to the user.
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        yield image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

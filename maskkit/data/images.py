@@ -1,5 +1,6 @@
 """Reading images: which files count, whether they can be read, and one RGB picture of whatever a file holds."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,6 +39,7 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (Image.DecompressionBombError, f"it has more than {MAX_PIXELS} pixels"),
     (Image.DecompressionBombWarning, f"it has more than {MAX_PIXELS} pixels"),
 )
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _UPRIGHT = {  # by the orientation that a camera noted
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -87,8 +89,9 @@ def open_image(path: str | Path) -> Image.Image:
     try:
         return _decode(path)
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
+        cause = _cause(path, error)
         raise DataError(
-            f"the image {path} cannot be read: {_cause(path, error)}", hint="Replace the file, or take it out."
+            f"the image {path} cannot be read: {cause}", hint="Replace the file, or take it out."
         ) from error
 
 
@@ -196,6 +199,9 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _cause(path: str | Path, error: Exception) -> str:
+    """Return what is wrong with a file; an error that is the system's and not the file's is raised again."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", 0) in _SHORTAGES:
+        raise error
     for kind, text in _CAUSES:
         if isinstance(error, kind):
             return text

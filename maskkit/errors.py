@@ -8,6 +8,7 @@
     ├── PluginError            1   a plugin that cannot do what it announced
     ├── WeightsError           1   pretrained weights that cannot be had or do not fit
     ├── CheckpointError        1   a run folder or checkpoint that cannot be used
+    ├── WorkerError            1   the processes that decode images
     └── TrainingError          1   a training that cannot go on
         └── NonFiniteLossError 1   the loss became NaN or infinite
 
@@ -29,6 +30,7 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "WeightsError",
+    "WorkerError",
     "nearest",
 ]
 
@@ -75,6 +77,10 @@ class WeightsError(MaskkitError):
 
 class CheckpointError(MaskkitError):
     """A run folder or a checkpoint is missing, damaged or of another version."""
+
+
+class WorkerError(MaskkitError):
+    """A process that decodes images could not be started, died or ran out of something."""
 
 
 class TrainingError(MaskkitError):

@@ -1,17 +1,28 @@
-"""Batches hold every row once, in an order of seed and epoch alone, whoever decodes them."""
+"""Batches hold every row once, in an order of seed and epoch alone, whoever decodes them, and whatever befalls them."""
 
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import Outcome, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
 from maskkit.builtin.augmentations import base
-from maskkit.data.loader import Batch, ImageLoader, epoch_order, num_steps, split_rows
-from maskkit.errors import DataError
+from maskkit.data.augmentation import Augmentation
+from maskkit.data.loader import (
+    Batch,
+    ImageLoader,
+    epoch_order,
+    explain_worker_failures,
+    num_steps,
+    split_rows,
+)
+from maskkit.errors import DataError, WorkerError
 
 NUM_IMAGES = 60
 
@@ -127,3 +138,110 @@ def test_every_broken_image_of_a_batch_is_named(paths: list[str], tmp_path: Path
     with pytest.raises(DataError) as caught:
         list(loader([*paths[:2], *missing]).batches(split_rows(torch.arange(4), 4)))
     assert all(name in str(caught.value) for name in missing)
+
+
+def failing(image: Image.Image) -> Tensor:
+    raise ValueError(f"no picture of {image.width} pixels will do")
+
+
+def test_an_augmentation_that_fails_in_a_worker_is_told_without_its_traceback(paths: list[str]) -> None:
+    source = ImageLoader(paths, Augmentation(failing, None), num_workers=1, pin_memory=False)
+    with pytest.raises(WorkerError) as caught:
+        list(source.batches([torch.arange(4)]))
+    assert caught.value.message.endswith("failed (ValueError: no picture of 4 pixels will do)")
+    assert caught.value.hint == "To see where: --num_workers=0 --debug"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory, so says a DataLoader worker"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        OSError(28, "No space left on device"),
+        WorkerError("a process died (DataLoader worker (pid 1) is killed by signal: Killed)"),
+    ],
+)
+def test_errors_of_another_kind_pass_as_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, explain_worker_failures():
+        raise error
+    assert caught.value is error
+
+
+# A process of its own: torch raises from a signal handler, wherever the main thread happens to be.
+READING = """
+import multiprocessing.popen_fork, multiprocessing.queues, multiprocessing.synchronize, os, resource, signal, sys, torch
+from maskkit.builtin.augmentations import base
+from maskkit.data.loader import ImageLoader, explain_worker_failures
+from maskkit.errors import WorkerError
+
+def limit_processes():
+    if os.getuid() == 0:
+        os.setuid(65534)
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+
+def kill_one():
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+source = ImageLoader([sys.argv[1]] * 400, base(size=(64, 64)), num_workers=2, pin_memory=False)
+try:
+    with explain_worker_failures():
+        {before}
+        for step, batch in enumerate(source.batches(split_rows(torch.arange(400), 4))):
+            print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+            if step == 3:
+                {during}
+except WorkerError as error:
+    sys.exit(str(error))
+"""
+
+
+def read_in_trouble(path: str, before: str = "pass", during: str = "pass") -> Outcome:
+    return run(sys.executable, "-c", READING.format(before=before, during=during), path, timeout=60)
+
+
+def test_a_killed_worker_is_told_and_leaves_none_behind(paths: list[str]) -> None:
+    outcome = read_in_trouble(paths[0], during="kill_one()")
+    meaning, hint = outcome.err.splitlines()
+    assert outcome.code == 1
+    assert meaning.startswith("a process that decodes images died, most often because the memory ran out (DataLoader")
+    assert hint.startswith("Use fewer: --num_workers=1, or 0 to decode in this process")
+    workers = {int(pid) for pid in outcome.out.split()}
+    assert len(workers) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's own")
+def test_a_worker_that_the_system_refuses_is_told(paths: list[str]) -> None:
+    outcome = read_in_trouble(paths[0], before="limit_processes()")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.splitlines() == [
+        "the system has no room for so many processes that decode images ([Errno 11] Resource temporarily unavailable)",
+        "Use fewer: --num_workers=1, or 0 to decode in this process.",
+    ]
+
+
+TINY = "mount -t tmpfs -o size=1m tmpfs /dev/shm"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("trouble", "workers", "told"),
+    [
+        (TINY, 1, ["there is too little shared memory (/dev/shm) for the", "as docker run --shm-size=8g does."]),
+        ("ulimit -n 64", 60, ["too many files are open for the", "raise the limit, as ulimit -n 4096 does."]),
+    ],
+    ids=["little shared memory", "few open files"],
+)
+def test_a_training_in_trouble_ends_with_a_way_on(
+    environment: dict[str, str], tmp_path: Path, train_images: Path, *, trouble: str, workers: int, told: list[str]
+) -> None:
+    private = ("unshare", "--mount") if trouble == TINY else ()  # a /dev/shm that nobody else sees
+    if run(*private, "sh", "-c", trouble).code != 0:
+        pytest.skip(f"this user may not: {' '.join(private)} {trouble}")
+    command = Path(sysconfig.get_path("scripts")) / "maskkit"
+    words = f"train --data_dir={train_images} --eval_dir=none --epochs=1 --resize=128 --num_workers={workers}"
+    outcome = run(*private, "sh", "-c", f"{trouble} && exec {command} {words}", cwd=tmp_path, env=environment)
+    assert outcome.code == 1
+    assert f"error: {told[0]} processes that decode images (" in outcome.err
+    assert told[1] in outcome.err
+    assert "Traceback" not in outcome.err

@@ -1,29 +1,45 @@
 """Reading images: which files count, whether they can be read, and one RGB picture of whatever a file holds."""
 
+import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from maskkit.errors import DataError
 
-__all__ = ["IMAGE_ENDINGS", "MAX_PIXELS", "check_headers", "find_images", "first_few", "is_image_name", "open_image"]
+__all__ = ["IMAGE_ENDINGS", "MAX_PIXELS", "check_headers", "find_bad_images", "find_images", "first_few"]
+__all__ += ["is_image_name", "open_image"]
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp")
 MAX_PIXELS = 89_478_485  # where Pillow begins to speak of a decompression bomb: a quarter of a gigabyte decoded
 
 # What is found under those endings in practice. The rest of Pillow's formats stays shut: EPS would start Ghostscript.
 _FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "WEBP", "TIFF")
+# What a whole file ends with, a few bytes from some cameras and editors aside.
+_END_MARKS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
+_END_LENGTH = 64  # too short to reach back from a cut behind the headers to the end of the preview within them
+
+
+class _SpecialFileError(OSError):
+    """A pipe, a socket or a device, which might keep its reader waiting for ever."""
+
+
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (FileNotFoundError, "there is no such file"),
     (IsADirectoryError, "it is a folder"),
     (PermissionError, "this user may not read it"),
+    (_SpecialFileError, "it is a pipe, a socket or a device, no file"),
     (Image.DecompressionBombError, f"it has more than {MAX_PIXELS} pixels"),
     (Image.DecompressionBombWarning, f"it has more than {MAX_PIXELS} pixels"),
 )
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _UPRIGHT = {  # by the orientation that a camera noted
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -50,15 +66,14 @@ def is_image_name(name: str) -> bool:
 
 
 def find_images(folder: str | Path) -> list[str]:
-    """Return the names of a folder's images, sorted.
+    """Return the names in a folder that are those of images, sorted.
 
     Raises:
         DataError: the folder cannot be listed.
     """
     try:
-        # A link that leads nowhere is kept: it is reported when it is read, where leaving it out would lose an image.
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if is_image_name(entry.name) and not entry.is_dir())
+        # A folder or a dead link of such a name is kept: it is reported when it is read; left out, nobody would know.
+        return sorted(filter(is_image_name, os.listdir(folder)))  # noqa: PTH208  names are wanted, not paths
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be listed: {error.strerror}") from error
 
@@ -72,52 +87,92 @@ def open_image(path: str | Path) -> Image.Image:
         DataError: the file is missing, no image, damaged, cut short, or has more than `MAX_PIXELS` pixels.
     """
     try:
-        with _open(path) as image:
-            picture = _to_rgb(image)
-            turn = _UPRIGHT.get(_orientation(image))
-            return picture if turn is None else picture.transpose(turn)
+        return _decode(path)
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
+        cause = _cause(path, error)
         raise DataError(
-            f"the image {path} cannot be read: {_cause(path, error)}", hint="Replace the file, or take it out."
+            f"the image {path} cannot be read: {cause}", hint="Replace the file, or take it out."
         ) from error
 
 
+def find_bad_images(
+    paths: Sequence[str], *, thorough: bool, on_progress: Callable[[int, int], None] | None = None
+) -> dict[str, str]:
+    """Return the files that `open_image` would refuse, in their order, each with the cause.
+
+    thorough: decode every file; otherwise read the headers and the ends of JPEG and PNG files, which finds what is
+        missing, empty, no image or cut short, and decode only what these leave in doubt.
+    on_progress: is told (files read, files in all).
+    """
+    bad = {}
+    pool = ThreadPoolExecutor(_NUM_THREADS)
+    try:
+        causes = pool.map(partial(_fault, thorough=thorough), paths)
+        for number, (path, cause) in enumerate(zip(paths, causes, strict=True), start=1):
+            if cause:
+                bad[path] = cause
+            if on_progress:
+                on_progress(number, len(paths))
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever interrupts does not wait for the rest
+    return bad
+
+
 def check_headers(paths: Sequence[str], *, on_progress: Callable[[int, int], None] | None = None) -> None:
-    """Read the header of every file, without decoding it; `on_progress` is told (files read, files in all).
+    """Read the header and the end of every file; `on_progress` is told (files read, files in all).
 
     Raises:
         DataError: some files cannot be read; it names how many, and ten of them with their causes.
     """
-    faults = []
-    with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        for number, (path, fault) in enumerate(zip(paths, pool.map(_header_fault, paths), strict=True), start=1):
-            if fault:
-                faults.append(f"{path}: {fault}")
-            if on_progress:
-                on_progress(number, len(paths))
-    if faults:
+    bad = find_bad_images(paths, thorough=False, on_progress=on_progress)
+    if bad:
         raise DataError(
-            f"{len(faults)} of {len(paths)} images cannot be read:\n  " + first_few(faults, "\n  "),
+            f"{len(bad)} of {len(paths)} images cannot be read:\n  "
+            + first_few((f"{path}: {cause}" for path, cause in bad.items()), "\n  "),
             hint="Replace these files, or take them out.",
         )
 
 
-def _header_fault(path: str) -> str:
-    """Return what is wrong with a file's header, or "" when nothing is."""
+def _fault(path: str, *, thorough: bool) -> str:
+    """Return what is wrong with a file, or "" when nothing is."""
     try:
-        _open(path).close()
+        if thorough or not _looks_whole(path):
+            _decode(path)
     except Exception as error:  # noqa: BLE001  damaged bytes make Pillow raise nearly anything, and all of it is reported
         return _cause(path, error)
     return ""
 
 
-def _open(path: str | Path) -> Image.Image:
-    image = Image.open(path, formats=_FORMATS)
-    # Pillow only warns up to twice its limit, and that limit can be switched off; warnings filters belong to the user.
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise Image.DecompressionBombError
-    return image
+def _looks_whole(path: str) -> bool:
+    """Return whether a file has a header and ends as its format does; False also where a format has no such end."""
+    with _opened(path) as image:
+        mark = _END_MARKS.get(image.format or "")
+        if mark is None or image.fp is None:
+            return False
+        length = image.fp.seek(0, os.SEEK_END)
+        image.fp.seek(max(0, length - _END_LENGTH))
+        return mark in image.fp.read()
+
+
+def _decode(path: str | Path) -> Image.Image:
+    with _opened(path) as image:
+        picture = _to_rgb(image)
+        turn = _UPRIGHT.get(_orientation(image))
+        return picture if turn is None else picture.transpose(turn)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[ImageFile.ImageFile]:
+    """Yield the image, of which the header is read."""
+    kind = os.stat(path).st_mode  # noqa: PTH116  a Path for each of many files takes longer than asking for its kind
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise _SpecialFileError
+    # The file is opened here, since Pillow leaves one open whose first bytes cannot be read.
+    with open(path, "rb") as file, Image.open(file, formats=_FORMATS) as image:  # noqa: PTH123  the same
+        # Pillow only warns up to twice its limit, and that limit can be switched off; its filters belong to the user.
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        yield image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -144,6 +199,9 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _cause(path: str | Path, error: Exception) -> str:
+    """Return what is wrong with a file; an error that is the system's and not the file's is raised again."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", 0) in _SHORTAGES:
+        raise error
     for kind, text in _CAUSES:
         if isinstance(error, kind):
             return text
@@ -151,4 +209,6 @@ def _cause(path: str | Path, error: Exception) -> str:
         with Path(path).open("rb") as file:
             beginning = file.read(12)
         return f"it holds no image; it begins with {beginning!r}" if beginning else "it is empty"
+    if isinstance(error, OSError) and error.strerror:
+        return f"the system says: {error.strerror}"
     return f"it is damaged ({error or type(error).__name__})"

@@ -1,18 +1,47 @@
 """From a table of images to batches, in an order that depends on the seed and the epoch alone."""
 
+import re
+import sys
+import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from maskkit.data.augmentation import Augmentation
 from maskkit.data.images import open_image
-from maskkit.errors import DataError
+from maskkit.errors import DataError, MaskkitError, WorkerError
 
-__all__ = ["Batch", "ImageLoader", "epoch_order", "epoch_seed", "num_steps", "split_rows"]
+__all__ = ["Batch", "ImageLoader", "epoch_order", "epoch_seed", "explain_worker_failures", "num_steps", "split_rows"]
+
+# What torch or the system says of the processes that decode, what it means, and the way on.
+_FAILURES = (
+    (
+        "Bus error|shared memory|No space left",
+        "there is too little shared memory (/dev/shm) for the processes that decode images",
+        "Use --num_workers=0, or give more of it, as docker run --shm-size=8g does.",
+    ),
+    (
+        "Too many open files",
+        "too many files are open for the processes that decode images",
+        "Use fewer: --num_workers=1, or 0; or raise the limit, as ulimit -n 4096 does.",
+    ),
+    (
+        "Cannot allocate memory|Resource temporarily unavailable|can't start new thread",
+        "the system has no room for so many processes that decode images",
+        "Use fewer: --num_workers=1, or 0 to decode in this process.",
+    ),
+    (
+        "killed by signal|exited unexpectedly",
+        "a process that decodes images died, most often because the memory ran out",
+        "Use fewer: --num_workers=1, or 0 to decode in this process; or a smaller --batch_size.",
+    ),
+    ("", "a process that decodes images failed", "To see where: --num_workers=0 --debug"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,12 +78,60 @@ class ImageLoader:
 
         Raises:
             DataError: an image cannot be read; its path is named.
+            WorkerError: the processes cannot be started, or one dies.
         """
         self._wanted.batches = [rows.tolist() for rows in wanted]
-        for batch in self._loader:
-            if isinstance(batch, str):
-                raise DataError(batch)
-            yield batch
+        with explain_worker_failures():
+            for batch in self._started():
+                if isinstance(batch, str):
+                    raise DataError(batch)
+                yield batch
+
+    def _started(self) -> Iterator[Batch | str]:
+        """Return the batches to come, for which processes are started unless they run already."""
+        try:
+            return iter(self._loader)
+        except (OSError, RuntimeError) as error:
+            with _silent_destructors():
+                traceback.clear_frames(error.__traceback__)  # lets go of the iterator, which ends its processes
+            raise _worker_error(str(error)) from error
+
+
+@contextmanager
+def _silent_destructors() -> Iterator[None]:
+    """Keep Python from printing what destructors raise, as that of torch's half made iterator does."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+
+
+@contextmanager
+def explain_worker_failures() -> Iterator[None]:
+    """Turn what torch raises when a process that decodes fails into an error with a way on.
+
+    torch raises it from a signal handler too, anywhere in the main thread, so this belongs around a whole training.
+
+    Raises:
+        WorkerError: says what torch said, what it means and what to try; any other error passes as it is.
+    """
+    try:
+        yield
+    except (MaskkitError, torch.OutOfMemoryError):  # told already; of the GPU
+        raise
+    except Exception as error:
+        if re.search("DataLoader worker|Communication with the workers", str(error)):
+            raise _worker_error(str(error)) from error
+        raise
+
+
+def _worker_error(text: str) -> WorkerError:
+    """Return the error for what torch said, of which one sentence is kept, or the last line of a traceback."""
+    said = text.strip().splitlines()[-1] if text.startswith("Caught ") else text.partition(". ")[0]
+    meaning, hint = next((meaning, hint) for pattern, meaning, hint in _FAILURES if re.search(pattern, text))
+    return WorkerError(f"{meaning} ({said.strip()})", hint=hint)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -117,4 +194,10 @@ def _collate(items: list[tuple[Tensor | None, int, str]]) -> Batch | str:
     if failures:
         return "\n".join(failures)
     images = torch.stack([image for image, _, _ in items if image is not None])
-    return Batch(images, torch.tensor([row for _, row, _ in items]))
+    batch = Batch(images, torch.tensor([row for _, row, _ in items]))
+    if get_worker_info() is not None:
+        # Left to the queue, this would happen in a thread of its own; its failure would be lost and the batch awaited
+        # for ever.
+        batch.images.share_memory_()  # type: ignore[no-untyped-call]
+        batch.rows.share_memory_()  # type: ignore[no-untyped-call]
+    return batch

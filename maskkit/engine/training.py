@@ -14,6 +14,7 @@ import torch
 
 import maskkit
 from maskkit.config import TrainConfig
+from maskkit.data.loader import explain_worker_failures
 from maskkit.engine.checkpoint import Checkpoint, checkpoint_path
 from maskkit.engine.learning import build_learning
 from maskkit.engine.memory import explaining_memory, free_memory, is_out_of_memory, smaller_batches
@@ -105,7 +106,8 @@ class _Run:
         write_record(run_dir, self.plan, self.history)
         try:
             reporters.on_run_start(run_start(run_dir, self.plan, self.learning.classifier, self.progress))
-            stopped_early = self._fit(run_dir, reporters)
+            with explain_worker_failures(), explaining_memory():
+                stopped_early = self._fit(run_dir, reporters)
         except BaseException as error:
             self._tell_failure(run_dir, reporters, error)
             raise

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_trainer import run, write_profiles
 
 from maskkit import EpochEnd, EpochStart, Reporter, RunEnd, RunStart, StepEnd
-from maskkit.builtin.reporters import ConsoleReporter, CsvReporter, TensorBoardReporter
+from maskkit.builtin.console_reporter import ConsoleReporter
+from maskkit.builtin.csv_reporter import CsvReporter
+from maskkit.builtin.tensorboard_reporter import TensorBoardReporter
 from maskkit.reporting.events import METRIC_COLUMNS
 
 PLAN = {"data": "168 images", "model": "BaseModel [0.12 M]"}

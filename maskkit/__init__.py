@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from maskkit.data.images import find_images, open_image
     from maskkit.data.samples import Samples
     from maskkit.engine.weights import fetch_weights
+    from maskkit.files import replacing
     from maskkit.plugin.component import Component
     from maskkit.plugin.contracts import Schedule
     from maskkit.plugin.hookspecs import hookimpl
     from maskkit.reporting.events import EpochEnd, EpochStart, Mistake, RunEnd, RunStart, StepEnd
+    from maskkit.reporting.figures import confusion_figure, mistakes_figure
     from maskkit.reporting.reporter import Reporter
 
 __version__ = "0.1.0"
@@ -33,11 +35,14 @@ _HOMES = {
     "Samples": "maskkit.data.samples",
     "Schedule": "maskkit.plugin.contracts",
     "StepEnd": "maskkit.reporting.events",
+    "confusion_figure": "maskkit.reporting.figures",
     "fetch_weights": "maskkit.engine.weights",
     "find_images": "maskkit.data.images",
     "hookimpl": "maskkit.plugin.hookspecs",
+    "mistakes_figure": "maskkit.reporting.figures",
     "open_image": "maskkit.data.images",
     "per_sample": "maskkit.data.augmentation",
+    "replacing": "maskkit.files",
 }
 
 __all__ = [
@@ -54,11 +59,14 @@ __all__ = [
     "Schedule",
     "StepEnd",
     "__version__",
+    "confusion_figure",
     "fetch_weights",
     "find_images",
     "hookimpl",
+    "mistakes_figure",
     "open_image",
     "per_sample",
+    "replacing",
 ]
 
 

@@ -1,14 +1,5 @@
-"""The main job as a user does it: runs, their curves in a real TensorBoard, and three tasks voted together."""
+"""The main job as a user does it: runs, and three tasks voted together."""
 
-import json
-import re
-import subprocess
-import sys
-import sysconfig
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -49,39 +40,6 @@ def test_three_tasks_vote_to_the_product_of_their_files(maskkit: Runner, tmp_pat
     assert refused.code == 1
     assert "--mask=runs/mask/predictions/eval_soft.csv" in refused.err
     assert not (tmp_path / "wrong.csv").exists()
-
-
-def test_a_real_tensorboard_serves_the_scalars(maskkit: Runner, train_images: Path, tmp_path: Path) -> None:
-    assert maskkit("train", f"--data_dir={train_images}", *QUICK).code == 0
-    with tensorboard(tmp_path / "runs") as address:
-        tags = wait_for_tags(address)
-    (curves,) = tags.values()
-    assert {"valid/f1_macro", "valid/loss", "train/loss", "run/lr", "step/loss"} <= set(curves)
-
-
-@contextmanager
-def tensorboard(folder: Path) -> Iterator[str]:
-    """Start TensorBoard on a free port of this machine and yield its address."""
-    program = Path(sysconfig.get_path("scripts")) / "tensorboard"
-    words = [sys.executable, str(program), "--logdir", str(folder), "--port=0", "--host=127.0.0.1"]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
-        assert server.stderr is not None
-        try:
-            found = next(filter(None, (re.search(r"http://127\.0\.0\.1:\d+", line) for line in server.stderr)))
-            yield found[0]
-        finally:
-            server.terminate()
-
-
-def wait_for_tags(address: str) -> dict[str, dict[str, object]]:
-    """Ask for the scalars until TensorBoard has read the files."""
-    for _ in range(60):
-        with urllib.request.urlopen(f"{address}/data/plugin/scalars/tags", timeout=30) as answer:  # noqa: S310  ours
-            tags: dict[str, dict[str, object]] = json.load(answer)
-        if tags:
-            return tags
-        time.sleep(0.5)
-    raise AssertionError("TensorBoard never served a scalar")
 
 
 @pytest.mark.skipif(not REAL_FACES.is_dir(), reason="the real faces are not here")

@@ -1,4 +1,4 @@
-"""What the reporters in the box write: metrics.csv, TensorBoard's files, plain lines, and progress on a terminal."""
+"""What the reporters in the box write: metrics.csv, plain lines, and progress on a terminal."""
 
 import csv
 import math
@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Mapping
@@ -14,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
-from test_trainer import run, write_profiles
+from test_imports import HEAVY, loaded_by
 
 from maskkit import EpochEnd, EpochStart, Reporter, RunEnd, RunStart, StepEnd
-from maskkit.builtin.reporters import ConsoleReporter, CsvReporter, TensorBoardReporter
+from maskkit.builtin.console_reporter import ConsoleReporter
+from maskkit.builtin.csv_reporter import CsvReporter
 from maskkit.reporting.events import METRIC_COLUMNS
 
 PLAN = {"data": "168 images", "model": "BaseModel [0.12 M]"}
@@ -27,8 +28,9 @@ FIGURES = dict(
 )
 
 
-def start(run_dir: Path, *, epochs: int = 3, notices: tuple[str, ...] = ()) -> RunStart:
-    return RunStart(run_dir, {}, ("one", "two"), epochs, 2, PLAN, notices)
+def start(run_dir: Path, *, epochs: int = 3, notices: tuple[str, ...] = (), first_epoch: int = 0) -> RunStart:
+    """Return the start of a run of two steps an epoch."""
+    return RunStart(run_dir, {}, ("one", "two"), epochs, 2, PLAN, notices, first_epoch, 2 * first_epoch)
 
 
 def end_of(epoch: int, *, is_best: bool = False, **changes: float | None) -> EpochEnd:
@@ -73,6 +75,49 @@ def test_metrics_csv_leaves_cells_empty_for_axes_that_a_view_lacks(tmp_path: Pat
     assert [name for name, cell in row.items() if not cell] == ["valid_mask_accuracy", "valid_gender_accuracy"]
 
 
+def write_epochs(folder: Path, epochs: range, *, first_epoch: int = 0) -> Path:
+    """Write some epochs, each with its number in its loss, and end without a word, as a killed run does."""
+    reporter = CsvReporter()
+    reporter.on_run_start(start(folder, first_epoch=first_epoch))
+    for epoch in epochs:
+        reporter.on_epoch_end(end_of(epoch, train_loss=epoch + 0.5))
+    return folder / "metrics.csv"
+
+
+@pytest.mark.parametrize("first_epoch", [0, 1, 3, 4])
+def test_a_run_that_goes_on_leaves_one_row_an_epoch(tmp_path: Path, first_epoch: int) -> None:
+    write_epochs(tmp_path, range(4))
+    path = write_epochs(tmp_path, range(first_epoch, 6), first_epoch=first_epoch)
+    assert [row["epoch"] for row in rows_of(path)] == ["0", "1", "2", "3", "4", "5"]
+    assert [float(row["train_loss"]) for row in rows_of(path)] == [epoch + 0.5 for epoch in range(6)]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_wherever_a_row_was_cut_short_only_whole_ones_stay(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    whole = write_epochs(tmp_path_factory.mktemp("whole"), range(2)).read_bytes()
+    ends = [match.end() for match in re.finditer(b"\n", whole)]
+    assert len(ends) == 3
+    for size in range(len(whole) + 1):
+        path = tmp_path / "metrics.csv"
+        path.write_bytes(whole[:size])
+        CsvReporter().on_run_start(start(tmp_path, first_epoch=2))
+        kept = max(end for end in (0, *ends) if end <= size)
+        if kept <= ends[0]:
+            assert not path.exists(), "a header without rows is written again"
+        else:
+            assert path.read_bytes() == whole[:kept]
+
+
+def test_what_a_crash_of_the_machine_left_in_place_of_a_row_is_dropped(tmp_path: Path) -> None:
+    path = write_epochs(tmp_path, range(2))
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\0" * 40 + b"\n\xff\n\n")
+    CsvReporter().on_run_start(start(tmp_path, first_epoch=2))
+    assert path.read_bytes() == whole
+
+
 def test_metrics_csv_keeps_small_large_and_missing_numbers(tmp_path: Path) -> None:
     reporter = CsvReporter()
     reporter.on_run_start(start(tmp_path))
@@ -81,47 +126,6 @@ def test_metrics_csv_keeps_small_large_and_missing_numbers(tmp_path: Path) -> No
     assert float(row["lr"]) == pytest.approx(1.2345e-30)
     assert float(row["valid_loss"]) == pytest.approx(1e20 / 3, rel=1e-9)
     assert math.isnan(float(row["valid_f1_macro"]))
-
-
-def scalars(folder: Path) -> dict[str, dict[int, float]]:
-    """Return what TensorBoard reads: by name and step."""
-    events = EventAccumulator(str(folder)).Reload()
-    return {name: {one.step: one.value for one in events.Scalars(name)} for name in events.Tags()["scalars"]}
-
-
-def name_in_tensorboard(column: str) -> str:
-    part, _, figure = column.partition("_")
-    return f"{part}/{figure}" if part in {"train", "valid"} else f"run/{column}"
-
-
-@pytest.mark.parametrize("view", ["multi", "gender"])
-def test_tensorboard_reads_the_same_figures_as_metrics_csv(tmp_path: Path, view: str) -> None:
-    """A real run of two epochs, three steps each."""
-    folder = run(
-        write_profiles(tmp_path),
-        tmp_path,
-        classification=view,
-        reporters=("tensorboard", "csv"),
-        epochs=2,
-        log_interval=2,
-    )
-    found, rows = scalars(folder / "tensorboard"), rows_of(folder / "metrics.csv")
-    columns = [name for name in METRIC_COLUMNS if name != "epoch" and rows[0][name]]
-    assert len(columns) == (11 if view == "multi" else 9)
-    assert set(found) == {"step/loss", "step/lr", *map(name_in_tensorboard, columns)}
-    for column in columns:
-        values = found[name_in_tensorboard(column)]
-        assert sorted(values) == [0, 1]
-        assert [values[epoch] for epoch in (0, 1)] == pytest.approx([float(row[column]) for row in rows], rel=1e-6)
-    assert sorted(found["step/loss"]) == [2, 3, 5, 6]
-
-
-def test_tensorboard_closes_its_file_when_a_run_fails(tmp_path: Path) -> None:
-    reporter = TensorBoardReporter()
-    reporter.on_run_start(start(tmp_path))
-    reporter.on_step_end(StepEnd(0, 1, 1, 2.5, 0.001))
-    reporter.on_run_end(RunEnd("failed", None, "the loss became nan"))
-    assert scalars(tmp_path / "tensorboard")["step/loss"] == {1: 2.5}
 
 
 def test_without_a_terminal_there_is_one_plain_line_an_epoch(
@@ -134,14 +138,14 @@ def test_without_a_terminal_there_is_one_plain_line_an_epoch(
     assert printed.err == ""
     assert "\x1b" not in printed.out
     assert "\r" not in printed.out
-    assert lines[:2] == ["data       168 images", "model      BaseModel [0.12 M]"]
+    assert lines[:3] == ["data       168 images", "model      BaseModel [0.12 M]", "epochs     3, of 2 steps each"]
     figures = "train loss 2.5000 acc 0.250  valid loss 2.2500 acc 0.500"
-    assert lines[2:5] == [
+    assert lines[3:6] == [
         f"epoch   1/3  lr 0.001  {figures} F1 0.1250  3.5 s  210 images/s  best",
         f"epoch   2/3  lr 0.001  {figures} F1 0.0625  3.5 s  210 images/s",
         f"epoch   3/3  lr 0.001  {figures} F1 0.2500  3.5 s  210 images/s  best",
     ]
-    assert "Best epoch: 3" in lines[5]
+    assert "Best epoch: 3" in lines[6]
 
 
 def table_in(text: str) -> dict[str, str]:
@@ -180,6 +184,11 @@ def test_an_end_that_is_not_the_plans_is_said(
     assert lines[-1] == last
 
 
+def test_a_run_that_goes_on_says_with_which_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ConsoleReporter().on_run_start(start(tmp_path, first_epoch=1))
+    assert capsys.readouterr().out.splitlines()[-1] == "epochs     3, of 2 steps each; going on with epoch 2"
+
+
 def on_terminal(command: list[str | Path], environment: Mapping[str, str], folder: Path, timeout: float = 120) -> str:
     """Return what a command writes to a pseudo-terminal of its own."""
     ours, theirs = pty.openpty()
@@ -204,6 +213,39 @@ def _wait(handle: int, process: "subprocess.Popen[bytes]") -> bool:
         if process.poll() is not None:
             return False
     return True
+
+
+BEGUN_TWICE = """
+from pathlib import Path
+from maskkit import EpochEnd, EpochStart, RunEnd, RunStart, StepEnd
+from maskkit.builtin.console_reporter import ConsoleReporter
+
+reporter = ConsoleReporter()
+reporter.on_run_start(RunStart(Path(), {}, ("a", "b"), 3, 5, {}, (), 1, 5))
+reporter.on_epoch_start(EpochStart(1, 3, 5))
+for step in (1, 2, 3):
+    reporter.on_step_end(StepEnd(1, step, 5 + step, 1.0, 0.1))
+reporter.on_epoch_start(EpochStart(1, 3, 10))
+for step in range(1, 11):
+    reporter.on_step_end(StepEnd(1, step, 5 + step, 1.0, 0.1))
+reporter.on_run_end(RunEnd("interrupted", None))
+"""
+
+
+def test_an_epoch_that_begins_again_in_smaller_steps_is_not_counted_twice(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A run goes on with the second of three epochs; after three of five steps that epoch begins anew in ten."""
+    shown = on_terminal([sys.executable, "-c", BEGUN_TWICE], environment, tmp_path)
+    of_the_run = re.findall(r"epochs .*?(\d+/\d+)", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown))
+    assert of_the_run[0] == "5/15"
+    assert next(figures for figures in of_the_run if figures.endswith("/30")) == "10/30"
+    assert of_the_run[-1] == "20/30"
+
+
+def test_reporters_beside_tensorboard_load_nothing_heavy(environment: dict[str, str], tmp_path: Path) -> None:
+    code = "from maskkit.builtin import console_reporter, csv_reporter"
+    assert loaded_by(code, env=environment, cwd=tmp_path).isdisjoint({*HEAVY, "numpy", "pandas"})
 
 
 @pytest.mark.slow

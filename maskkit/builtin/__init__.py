@@ -88,11 +88,11 @@ def maskkit_schedulers() -> Iterable[Component]:
 def maskkit_reporters() -> Iterable[Component]:
     reporters = {
         "console": ("ConsoleReporter", "Progress and tables by Rich; plain lines without a terminal"),
-        "tensorboard": ("TensorBoardReporter", "Scalars for TensorBoard"),
+        "tensorboard": ("TensorBoardReporter", "Curves, flags beside results, confusion and mistakes for TensorBoard"),
         "csv": ("CsvReporter", "metrics.csv, a row an epoch"),
     }
     for name, (factory, summary) in reporters.items():
-        yield Component(name=name, target=f"maskkit.builtin.reporters:{factory}", summary=summary)
+        yield Component(name=name, target=f"maskkit.builtin.{name}_reporter:{factory}", summary=summary)
 
 
 @hookimpl

@@ -1,42 +1,71 @@
 """A run that was killed at any moment goes on to the same bits, and refuses what would make it another run."""
 
 import csv
+import json
 import multiprocessing
 import os
 import random
 import shutil
 import signal
+import subprocess
+import sysconfig
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from conftest import Runner
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from maskkit.cli.shell import main
 from maskkit.engine.checkpoint import Checkpoint
 
 NUM_KILLS = 10
+SHOTS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
 TIMINGS = {"seconds", "images_per_second"}
-SMALL = ("--resize=32", "--batch_size=32", "--num_workers=0", "--epochs=5", "--seed=7", "--log_interval=2")
+SMALL = ("--resize=32", "--num_workers=0", "--seed=7", "--log_interval=2")
 KINDS = {
-    "plain": ("--scheduler=cosine", "--augmentation=GaussianAugmentation", "--model_args=dropout=0.5"),
-    "accumulation": ("--accumulate=2", "--batch_size=16", "--scheduler=warm_restarts", "--optimizer=SGD", "--lr=0.02"),
-    "early stopping": ("--patience=2", "--epochs=12", "--lr=0.02", "--scheduler=plateau", "--clip_norm=1"),
-    "multihead": ("--classification=multihead", "--optimizer=AdamW", "--criterion=focal", "--scheduler=StepLR"),
+    "plain": "--epochs=12 --scheduler=cosine --augmentation=GaussianAugmentation --model_args=dropout=0.5",
+    "accumulation": "--epochs=12 --accumulate=2 --batch_size=16 --scheduler=warm_restarts --optimizer=SGD --lr=0.02",
+    "early stopping": "--epochs=40 --patience=7 --lr=0.02 --scheduler=plateau --clip_norm=1",
+    "multihead": "--epochs=12 --classification=multihead --optimizer=AdamW --criterion=focal --scheduler=StepLR",
 }
 
 # A server that has loaded torch forks each run: a kill costs no start-up, and no run knows of another.
 forked = multiprocessing.get_context("forkserver")
 forked.set_forkserver_preload(
-    ["maskkit.cli.shell", "maskkit.engine.training", "torch.utils.tensorboard", "sklearn.model_selection"]
+    [
+        "maskkit.engine.training",
+        "matplotlib.backends.backend_agg",
+        "sklearn.model_selection",
+        "torch._dynamo",  # every optimizer of torch loads it
+        "torch.utils.tensorboard",
+    ]
 )
 
 
-def run_command(place: Path, words: tuple[str, ...], fatal_write: int) -> None:
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small photos of 30 people: noise around a grey of their class."""
+    folder = tmp_path_factory.mktemp("faces") / "images"
+    draws = np.random.default_rng(0)
+    for number in range(30):
+        gender, age = number % 2, (20, 40, 60)[number % 3]
+        profile = folder / f"{number:06}_{('male', 'female')[gender]}_Asian_{age}"
+        profile.mkdir(parents=True)
+        for position, shot in enumerate(SHOTS):
+            grey = 40 + 60 * max(0, position - 4) + 20 * gender + age // 3
+            pixels = (draws.normal(grey, 40, (40, 32, 3))).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(profile / f"{shot}.png")
+    return folder
+
+
+def run_command(place: Path, words: tuple[str, ...], fatal_write: float) -> None:
     """Run maskkit in `place`, and die by kill -9 in the middle of the write to disk of that number, if there is one."""
     os.chdir(place)
     os.environ["MASKKIT_DISABLE_PLUGINS"] = "*"
@@ -55,7 +84,7 @@ def run_command(place: Path, words: tuple[str, ...], fatal_write: int) -> None:
         raise SystemExit(main(list(words)))
 
 
-def attempt(place: Path, words: tuple[str, ...], *, seconds: float | None = None, fatal_write: int = 0) -> int | None:
+def attempt(place: Path, words: tuple[str, ...], *, seconds: float | None = None, fatal_write: float = 0) -> int | None:
     """Run maskkit to its end, or kill it after some seconds or in the middle of a write; return its exit code."""
     process = forked.Process(target=run_command, args=(place, words, fatal_write))
     process.start()
@@ -65,30 +94,29 @@ def attempt(place: Path, words: tuple[str, ...], *, seconds: float | None = None
     return process.exitcode
 
 
-def run_with_kills(place: Path, words: tuple[str, ...], seconds: float, seed: int) -> int:
-    """Kill and resume a run again and again, then let it end; return how many kills hit it."""
+def run_with_kills(place: Path, words: tuple[str, ...], seconds: float, seed: int) -> None:
+    """Kill a run ten times, in turn within some seconds and in a write to disk, resume it each time, and let it end.
+
+    On a machine whose speed changes, the last kills may come too late.
+    """
     draws = random.Random(seed)
     place.mkdir()
-    hits = 0
     command = words
-    for number in range(100):
-        in_a_write = number % 2 == 0
-        code = attempt(
-            place,
-            command,
-            seconds=None if in_a_write else draws.uniform(0, seconds),
-            fatal_write=draws.randint(1, 12) if in_a_write else 0,
-        )
-        assert code in {0, -signal.SIGKILL}, (place / "log.txt").read_text(encoding="utf-8")
-        hits += code != 0
+    for number in range(NUM_KILLS):
+        moment = {"fatal_write": draws.randint(1, 8)} if number % 2 else {"seconds": draws.uniform(0, seconds)}
+        code = attempt(place, command, **moment)
+        if code == 0 and number > NUM_KILLS // 2:
+            break
+        assert code == -signal.SIGKILL, log_of(place)
         is_begun = (place / "runs" / "exp" / "config.json").exists()
         command = ("train", "--resume=runs/exp") if is_begun else words
         if not is_begun:
             shutil.rmtree(place / "runs", ignore_errors=True)
-        if hits == NUM_KILLS or (code == 0 and is_begun):
-            break
-    assert attempt(place, command) == 0, (place / "log.txt").read_text(encoding="utf-8")
-    return hits
+    assert attempt(place, command) == 0, log_of(place)
+
+
+def log_of(place: Path) -> str:
+    return (place / "log.txt").read_text(encoding="utf-8")
 
 
 def metrics_of(run: Path) -> list[dict[str, str]]:
@@ -129,8 +157,8 @@ def assert_same_run(found: Path, expected: Path) -> None:
     for which in ("best", "last"):
         path = Path("checkpoints") / f"{which}.safetensors"
         assert_same_checkpoint(found / path, expected / path)
-    for name in ("valid_soft.csv", "eval_soft.csv", "eval_hard.csv"):
-        assert (found / "predictions" / name).read_bytes() == (expected / "predictions" / name).read_bytes()
+    predictions = Path("predictions") / "valid_soft.csv"
+    assert (found / predictions).read_bytes() == (expected / predictions).read_bytes()
     assert curves_of(found) == curves_of(expected)
     assert not list(found.rglob("*.tmp"))
 
@@ -139,15 +167,195 @@ def assert_same_run(found: Path, expected: Path) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(
-    train_images: Path, tmp_path: Path, kind: str, precision: str
+    faces: Path, tmp_path: Path, kind: str, precision: str
 ) -> None:
-    words = ("train", f"--data_dir={train_images}", *SMALL, f"--precision={precision}", *KINDS[kind])
+    words = ("train", f"--data_dir={faces}", *SMALL, f"--precision={precision}", *KINDS[kind].split())
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
+    attempt(whole, ("version",))  # the server is up
     started = time.perf_counter()
-    assert attempt(whole, words) == 0
-    hits = run_with_kills(broken, words, (time.perf_counter() - started) / 2, seed=len(kind + precision))
-    assert hits >= NUM_KILLS // 2  # the last ones may come too late
+    assert attempt(whole, words) == 0, log_of(whole)
+    run_with_kills(broken, words, (time.perf_counter() - started) / 10, seed=len(kind + precision))
     assert_same_run(broken / "runs" / "exp", whole / "runs" / "exp")
     if kind == "early stopping":
-        assert len(metrics_of(whole / "runs" / "exp")) < 12
+        assert len(metrics_of(whole / "runs" / "exp")) < 40
+
+
+@pytest.fixture
+def stopped(faces: Path, tmp_path: Path) -> Path:
+    """The folder in which a run was killed in the last checkpoint of its third epoch of six."""
+    # Two for each file: config.json and samples.csv, then best and last of each epoch; all of them are better.
+    words = ("train", f"--data_dir={faces}", *SMALL, "--epochs=6", "--scheduler=cosine", "--lr=3e-4")
+    assert attempt(tmp_path, words, fatal_write=2 * (2 + 2 * 3) - 1) == -signal.SIGKILL
+    assert done_of(tmp_path) == 2
+    return tmp_path
+
+
+def done_of(place: Path) -> int:
+    """Return how many epochs the last checkpoint holds."""
+    state = Checkpoint.load(place / "runs" / "exp" / "checkpoints" / "last.safetensors").state
+    done: int = state["progress"]["epochs_done"]
+    return done
+
+
+def resume(place: Path, *words: str | Path) -> str:
+    """Go on with the run of a folder, and return what it printed."""
+    before = log_of(place) if (place / "log.txt").exists() else ""
+    code = attempt(place, ("train", "--resume=runs/exp", *map(str, words)))
+    return f"exit code {code}\n" + log_of(place).removeprefix(before)
+
+
+def snapshot(run: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+REFUSED = {
+    "a flag of its own": (["--lr=0.1", "--model=BaseModel"], "it cannot take --lr, --model\n  It takes --epochs"),
+    "fewer epochs than done": (["--epochs=1"], "--epochs=1: runs/exp has 2 epochs behind it already"),
+    "another precision by itself": (["--precision=fp16"], "--precision=fp16 needs a GPU"),
+}
+
+
+@pytest.mark.slow
+def test_what_would_make_it_another_run_is_refused_and_changes_nothing(stopped: Path, faces: Path) -> None:
+    run = stopped / "runs" / "exp"
+    for leftover in run.rglob("*.tmp"):
+        leftover.unlink()
+    before = snapshot(run)
+    for words, text in REFUSED.values():
+        said = resume(stopped, *words)
+        assert text in said
+        assert "Traceback" not in said
+    (stopped / "plain.json").write_text('{"epochs": 9}', encoding="utf-8")
+    assert "--resume=runs/exp and --config=plain.json exclude each other" in resume(stopped, "--config=plain.json")
+    other = stopped / "other"
+    shutil.copytree(faces, other)
+    (other / "000000_male_Asian_20").rename(other / "000000_male_Asian_40")
+    said = resume(stopped, f"--data_dir={other}")
+    assert "the data are not those that runs/exp began with: 7 of its images are gone or changed, 7 are new" in said
+    assert "exit code 1" in said
+    assert snapshot(run) == before
+
+
+@pytest.mark.slow
+def test_data_that_moved_are_found_again_where_the_flag_says(stopped: Path, faces: Path, tmp_path: Path) -> None:
+    shutil.copytree(faces, tmp_path / "moved")
+    said = resume(stopped, f"--data_dir={tmp_path / 'moved'}")
+    assert said.startswith("exit code 0")
+    config = json.loads((stopped / "runs" / "exp" / "config.json").read_text(encoding="utf-8"))
+    assert config["values"]["data_dir"] == str(tmp_path / "moved")
+    assert config["origins"]["data_dir"] == "flag, on resuming"
+    assert config["decisions"]["resumed_after"] == [2]
+
+
+@pytest.mark.slow
+def test_more_epochs_go_on_along_the_schedule_of_a_run_that_long(stopped: Path) -> None:
+    """A cosine over 9 epochs, of which the first two were trained along one over 6."""
+    assert resume(stopped, "--epochs=9").startswith("exit code 0")
+    metrics = metrics_of(stopped / "runs" / "exp")
+    assert [int(row["epoch"]) for row in metrics] == list(range(9))
+    rates = [float(row["lr"]) for row in metrics[2:]]
+    assert rates == pytest.approx([3e-4 * (1 + np.cos(np.pi * epoch / 9)) / 2 for epoch in range(2, 9)], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_done_only_predicts_again(stopped: Path) -> None:
+    assert resume(stopped).startswith("exit code 0")
+    run = stopped / "runs" / "exp"
+    metrics, curves = metrics_of(run), curves_of(run)
+    weights = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    (run / "predictions" / "valid_soft.csv").unlink()
+    assert "wrote runs/exp/predictions/valid_soft.csv" in resume(stopped)
+    assert (metrics_of(run), curves_of(run)) == (metrics, curves)
+    assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == weights
+
+
+@pytest.mark.slow
+def test_a_run_that_stopped_early_goes_on_only_with_more_patience(faces: Path, tmp_path: Path) -> None:
+    words = ("train", f"--data_dir={faces}", *SMALL, "--epochs=9", "--patience=1", "--lr=1e-30")
+    assert attempt(tmp_path, words) == 0
+    run = tmp_path / "runs" / "exp"
+    num_epochs = len(metrics_of(run))
+    assert num_epochs < 9
+    said = resume(tmp_path, "--epochs=12")
+    assert "runs/exp stopped early: 1 epochs brought nothing better" in said
+    assert "--patience=0" in said
+    assert resume(tmp_path, f"--epochs={num_epochs + 2}", "--patience=0").startswith("exit code 0")
+    assert len(metrics_of(run)) == num_epochs + 2
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
+    assert "runs/exp/config.json cannot be read" in resume(tmp_path)
+    run = tmp_path / "runs" / "exp"
+    run.mkdir(parents=True)
+    for text in ("", "[]", "{}", '{"values": {"epochs": "many"}}', '{"values": {}, "origins": {}}'):
+        (run / "config.json").write_text(text, encoding="utf-8")
+        said = resume(tmp_path)
+        assert said.startswith("exit code 1\nerror: --resume=runs/exp: runs/exp/config.json is damaged")
+
+
+@contextmanager
+def running(environment: dict[str, str], place: Path, *words: str | Path) -> Iterator["subprocess.Popen[str]"]:
+    """Start the installed command in a session of its own, and yield it when its second epoch is done."""
+    command = Path(sysconfig.get_path("scripts")) / "maskkit"
+    with subprocess.Popen(
+        [str(command), *map(str, words)],
+        cwd=place,
+        env=environment | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert any(line.startswith("epoch   2/") for line in process.stdout)
+            yield process
+        finally:
+            process.kill()
+
+
+def processes_of_session(session: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--sid", str(session)], capture_output=True, text=True, check=False)
+    return [int(word) for word in found.stdout.split()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sign", "code", "text"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interr")]
+)
+def test_a_signal_ends_a_run_cleanly_and_tells_how_to_go_on(
+    environment: dict[str, str],
+    maskkit: Runner,
+    faces: Path,
+    tmp_path: Path,
+    sign: signal.Signals,
+    code: int,
+    text: str,
+) -> None:
+    words = ("train", f"--data_dir={faces}", "--resize=32", "--num_workers=1", "--epochs=500")
+    with running(environment, tmp_path, *words) as process:
+        busy = maskkit("train", "--resume=runs/exp")
+        assert (busy.code, busy.err.splitlines()[0]) == (1, "error: another process is training in runs/exp")
+        process.send_signal(sign)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert err.startswith(text)
+    assert err.endswith("  to go on: maskkit train --resume=runs/exp\n")
+    assert not processes_of_session(process.pid)
+    done = done_of(tmp_path)
+    assert [int(row["epoch"]) for row in metrics_of(tmp_path / "runs" / "exp")][:done] == list(range(done))
+    more = maskkit("train", "--resume=runs/exp", f"--epochs={done + 1}")
+    assert more.code == 0, more.err
+    assert len(metrics_of(tmp_path / "runs" / "exp")) == done + 1
+
+
+@pytest.mark.slow
+def test_two_runs_of_one_name_at_once_get_two_folders(
+    environment: dict[str, str], maskkit: Runner, faces: Path, tmp_path: Path
+) -> None:
+    words = ("train", f"--data_dir={faces}", "--resize=16", "--num_workers=0")
+    with running(environment, tmp_path, *words, "--epochs=500"):
+        assert maskkit(*words, "--epochs=1").code == 0
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"exp", "exp-2"}

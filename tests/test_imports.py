@@ -14,7 +14,7 @@ PACKAGE = ROOT / "maskkit"
 # A room may import from the rooms of the lines above its own, from itself, and from no other.
 ORDER: tuple[set[str], ...] = (
     {"conversion", "errors", "files"},
-    {"labels"},
+    {"labels", "tables"},
     {"plugin"},
     {"flags"},
     {"config", "metrics", "predictions", "reporting"},

@@ -3,8 +3,8 @@
     hard   ImageID,ans
     soft   ImageID,ans,0,1,..,K-1      K is 18, 3 or 2; probabilities, or the logits that older projects wrote
 
-Either kind may hold the true class in a column `truth` after `ans`. A row is named by its line in the file, as an
-editor counts: the header is line 1.
+Either kind may hold, after `ans`, the true class in a column `truth`, and then who is on the image in a column
+`person`. A row is named by its line in the file, as an editor counts: the header is line 1.
 """
 
 import json
@@ -30,29 +30,31 @@ Integers = NDArray[np.int64]
 Space = Literal["auto", "prob", "logit"]
 
 
-def _columns(num_classes: int, *, truth: bool) -> list[str]:
-    return ["ImageID", "ans", *(["truth"] if truth else []), *map(str, range(num_classes))]
+def _columns(num_classes: int, *extra: str) -> list[str]:
+    return ["ImageID", "ans", *extra, *map(str, range(num_classes))]
 
 
 _CLASS_COUNTS = sorted({view.num_classes for view in VIEWS.values()}, reverse=True)
-_HEADERS = [_columns(num_classes, truth=truth) for num_classes in (0, *_CLASS_COUNTS) for truth in (False, True)]
+_EXTRA: tuple[tuple[str, ...], ...] = ((), ("truth",), ("person",), ("truth", "person"))
+_HEADERS = [_columns(num_classes, *extra) for num_classes in (0, *_CLASS_COUNTS) for extra in _EXTRA]
 _ROUNDING, _SUM_TOLERANCE = 1e-6, 1e-3
-_VALID = "The columns must be ImageID,ans or ImageID,ans,0,1,..,K-1 with K = 18, 3 or 2; truth may follow ans."
+_VALID = "The columns must be ImageID,ans or ImageID,ans,0,1,..,K-1 with K = 18, 3 or 2; truth, person may follow ans."
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """One file of N predictions over K classes, in the order of its rows.
 
-    `ids` [N]; `ans` int64 [N]; `truth` int64 [N] or None; `values` float64 [N, K], or None in a hard file; `lines`
-    int64 [N], where each row stands in the file; `view`, what the run that the file lies in learned, or None where no
-    run is found or its classes are not the columns.
+    `ids` [N]; `ans` int64 [N]; `truth` int64 [N] or None; `people`, names [N] or None; `values` float64 [N, K], or None
+    in a hard file; `lines` int64 [N], where each row stands in the file; `view`, what the run that the file lies in
+    learned, or None where no run is found or its classes are not the columns.
     """
 
     path: Path
     ids: list[str]
     ans: Integers
     truth: Integers | None
+    people: list[str] | None
     values: Floats | None
     lines: Integers
     view: View | None
@@ -107,14 +109,14 @@ def read_predictions(path: Path | str) -> Predictions:
     table = read_table(path, _HEADERS, hint=_VALID)
     ids = table.texts("ImageID")
     _check_ids(str(path), ids, table.lines)
-    truth = "truth" in table.header
-    num_classes = len(table.header) - 2 - truth
+    num_classes = len(table.header) - len({"ImageID", "ans", "truth", "person"}.intersection(table.header))
     view = _view_of_run(path)
     return Predictions(
         path=path,
         ids=ids,
         ans=table.classes("ans", num_classes or NUM_CLASSES),
-        truth=table.classes("truth", num_classes or NUM_CLASSES) if truth else None,
+        truth=table.classes("truth", num_classes or NUM_CLASSES) if "truth" in table.header else None,
+        people=table.names("person") if "person" in table.header else None,
         values=table.values(num_classes) if num_classes else None,
         lines=np.array(table.lines, dtype=np.int64),
         view=view if view and num_classes in (0, view.num_classes) else None,
@@ -132,11 +134,20 @@ def align(files: Sequence[Predictions]) -> list[Predictions]:
         _check_same_ids(files[0], file)
         row_of = {image: row for row, image in enumerate(file.ids)}
         rows = np.array([row_of[image] for image in files[0].ids], dtype=np.int64)
-        truth = None if file.truth is None else file.truth[rows]
-        values = None if file.values is None else file.values[rows]
-        lines = file.lines[rows]
-        aligned.append(replace(file, ids=files[0].ids, ans=file.ans[rows], truth=truth, values=values, lines=lines))
+        aligned.append(_taken(file, files[0].ids, rows))
     return aligned
+
+
+def _taken(file: Predictions, ids: list[str], rows: Integers) -> Predictions:
+    return replace(
+        file,
+        ids=ids,
+        ans=file.ans[rows],
+        truth=None if file.truth is None else file.truth[rows],
+        people=None if file.people is None else [file.people[row] for row in rows],
+        values=None if file.values is None else file.values[rows],
+        lines=file.lines[rows],
+    )
 
 
 def write_hard(path: Path, ids: Sequence[str], ans: NDArray[Any]) -> None:
@@ -145,7 +156,7 @@ def write_hard(path: Path, ids: Sequence[str], ans: NDArray[Any]) -> None:
     Raises:
         PredictionError: an id is empty, repeated or no text.
     """
-    _write(path, _columns(0, truth=False), ids, map(str, ans.tolist()))
+    _write(path, _columns(0), ids, map(str, ans.tolist()))
 
 
 def write_soft(
@@ -161,11 +172,12 @@ def write_soft(
     if (wrong := np.flatnonzero(~np.isfinite(probabilities).all(axis=1))).size:
         raise PredictionError(f"cannot write {path}: the probabilities of {ids[wrong[0]]!r} are not finite")
     as_text = repr if probabilities.dtype == np.float64 else "{:.9g}".format
+    header = _columns(probabilities.shape[1], *([] if truth is None else ["truth"]))
     columns: list[Iterable[str]] = [map(str, probabilities.argmax(axis=1).tolist())]
     if truth is not None:
         columns.append(map(str, truth.tolist()))
     columns.append(",".join(map(as_text, row)) for row in probabilities.tolist())
-    _write(path, _columns(probabilities.shape[1], truth=truth is not None), ids, *columns)
+    _write(path, header, ids, *columns)
 
 
 def _write(path: Path, header: list[str], ids: Sequence[str], *columns: Iterable[str]) -> None:

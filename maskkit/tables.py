@@ -34,6 +34,18 @@ class Table:
         column = self.header.index(name)
         return [cells[column] for cells in self.rows]
 
+    def names(self, name: str) -> list[str]:
+        """Return the cells of a column in which none may be empty.
+
+        Raises:
+            PredictionError: the first cell that is.
+        """
+        texts = self.texts(name)
+        for row, text in enumerate(texts):
+            if not text.strip():
+                raise self._cell_fault(row, self.header.index(name), "a name")
+        return texts
+
     def classes(self, name: str, num_classes: int) -> NDArray[np.int64]:
         """Return a column of classes 0..num_classes-1, int64 [N].
 

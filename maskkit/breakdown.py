@@ -16,7 +16,7 @@ __all__ = ["Answers", "Breakdown", "Part", "break_down"]
 _Floats = NDArray[np.float64]
 _Integers = NDArray[np.int64]
 
-GROUPINGS = ((GENDER,), (AGE,), (GENDER, AGE), (MASK,))
+_GROUPINGS = ((GENDER,), (AGE,), (GENDER, AGE), (MASK,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +72,12 @@ def break_down(answers: Answers) -> Breakdown:
     num_true, num_classes = answers.truth_view.num_classes, answers.view.num_classes
     cells = answers.truth * num_classes + answers.ans
     tally = resampled_counts(cells, answers.people, num_true * num_classes).reshape(-1, num_true, num_classes)
-    known = [axes for axes in GROUPINGS if set(axes) <= set(answers.truth_view.axes)]
+    known = [axes for axes in _GROUPINGS if set(axes) <= set(answers.truth_view.axes)]
     return Breakdown(
         whole=_part("all", answers.num_people(), _one_hot(answers.reduced, num_classes).T @ tally),
         axes=tuple(_axis_part(axis, answers, tally) for axis in answers.view.axes),
         groups={_name(axes): tuple(_group_parts(axes, answers, tally)) for axes in known},
-        unknown=tuple(_name(axes) for axes in GROUPINGS if axes not in known),
+        unknown=tuple(_name(axes) for axes in _GROUPINGS if axes not in known),
     )
 
 
@@ -93,18 +93,12 @@ def _axis_part(axis: Axis, answers: Answers, tally: _Floats) -> Part:
 def _group_parts(axes: tuple[Axis, ...], answers: Answers, tally: _Floats) -> Iterator[Part]:
     """Yield the score of each group that occurs; a group is a set of true classes, and so of rows of the tally."""
     reduced = _one_hot(answers.reduced, answers.view.num_classes)
-    for group in product(*(enumerate(axis.classes) for axis in axes)):
-        inside = np.array(
-            [
-                all(
-                    answers.truth_view.answer(axis, true) == number
-                    for axis, (number, _) in zip(axes, group, strict=True)
-                )
-                for true in range(answers.truth_view.num_classes)
-            ]
-        )
+    view = answers.truth_view
+    group_of = [tuple(view.answer(axis, number) for axis in axes) for number in range(view.num_classes)]
+    for group in product(*(range(len(axis.classes)) for axis in axes)):
+        inside = np.array([one == group for one in group_of])
         if num_people := answers.num_people(inside):
-            name = " ".join(word for _, word in group)
+            name = " ".join(axis.classes[number] for axis, number in zip(axes, group, strict=True))
             yield _part(name, num_people, (reduced * inside[:, None]).T @ tally, absent_count=False)
 
 

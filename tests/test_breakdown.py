@@ -94,7 +94,7 @@ def slow_bootstrap(answers: Answers, score: Score, times: int) -> NDArray[np.flo
     return np.array(values)
 
 
-@pytest.mark.parametrize(("name", "figure", "score"), SLOW_FORMS)
+@pytest.mark.parametrize(("name", "figure", "score"), SLOW_FORMS, ids=[" ".join(form[:2]) for form in SLOW_FORMS])
 def test_intervals_agree_with_a_slow_bootstrap_of_rows(name: str, figure: str, score: Score) -> None:
     answers = crowd()
     found = getattr(part_named(break_down(answers), name), figure)

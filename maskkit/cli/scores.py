@@ -84,10 +84,10 @@ def _print_whole(console: Console, found: Evaluation) -> None:
     intervals = f"In brackets: {COVERAGE:.0%} intervals of {RESAMPLES:,} bootstrap resamples"
     if found.people_known:
         console.print(f"{intervals} of people;")
-        console.print("they are too narrow where people are few, or no answer is wrong.")
+        console.print("they are too narrow where people are few, or all fare alike.")
     else:
         console.print(f"{intervals} of images, as nothing tells who is on them;")
-        console.print("they are too narrow where a person has several images, images are few, or no answer is wrong.")
+        console.print("they are too narrow where a person has several images, images are few, or all fare alike.")
 
 
 def _axes_table(found: Evaluation) -> Table:

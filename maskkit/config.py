@@ -130,13 +130,17 @@ class PredictConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Score predictions: macro F1, each class, each axis, and the confusion."""
+    """Score predictions as a whole, by axis, group and class, and show the confusion."""
 
     source: Path = flag(MISSING, "A CSV of predictions, or a run folder.", word=True)
-    truth: Path | None = flag(None, "CSV ImageID,ans with the true 18 classes; else the file's column truth.")
+    truth: Path | None = flag(
+        None,
+        "CSV ImageID,ans with the true 18 classes; else the file's column truth. A column person may follow ans.",
+    )
     classification: Literal["auto", "multi", "mask", "gender", "age", "multihead"] = flag(
         "auto", "What the file predicts; auto: from its run, or its number of columns."
     )
+    confusion: Path | None = flag(None, "Write the confusion as a picture, FILE.png.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,9 +44,13 @@ def recall_per_class(counts: Counts) -> PerClass:
     return _share(counts.diagonal(), counts.sum(axis=1))
 
 
-def f1_per_class(counts: Counts) -> PerClass:
-    """Return 2 TP / (2 TP + FP + FN) of each class, float64 [K]; 0 for one neither true nor predicted anywhere."""
-    return _share(2 * counts.diagonal(), counts.sum(axis=0) + counts.sum(axis=1))
+def f1_per_class(counts: NDArray[Any]) -> PerClass:
+    """Return 2 TP / (2 TP + FP + FN) of each class, float64 [.., K] of counts [.., K, K].
+
+    It is 0 for a class neither true nor predicted anywhere.
+    """
+    hits = counts.diagonal(axis1=-2, axis2=-1)
+    return _share(2 * hits, counts.sum(axis=-2) + counts.sum(axis=-1))
 
 
 def support_per_class(counts: Counts) -> Counts:
@@ -91,7 +95,7 @@ def scores(counts: Counts, view: View) -> Scores:
     return Scores(macro_f1(counts), accuracy(counts), axis_accuracies)
 
 
-def _share(part: Counts, whole: Counts) -> PerClass:
+def _share(part: NDArray[Any], whole: NDArray[Any]) -> PerClass:
     return np.asarray(part / np.maximum(whole, 1))  # where the whole is 0, so is the part
 
 

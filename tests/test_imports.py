@@ -14,10 +14,11 @@ PACKAGE = ROOT / "maskkit"
 # A room may import from the rooms of the lines above its own, from itself, and from no other.
 ORDER: tuple[set[str], ...] = (
     {"conversion", "errors", "files"},
-    {"labels"},
+    {"labels", "tables"},
     {"plugin"},
     {"flags"},
-    {"config", "metrics", "predictions", "reporting"},
+    {"bootstrap", "config", "metrics", "people", "predictions", "reporting"},
+    {"breakdown"},
     {"data", "ensemble", "evaluation"},
     {"engine"},
     {"cli"},
@@ -183,6 +184,13 @@ def test_a_command_that_trains_nothing_loads_nothing_heavy(
         (tmp_path / name).write_text(f"ImageID,ans,truth,{','.join(map(str, range(18)))}\nx,0,0,1{',0' * 17}\n")
     code = "from maskkit.cli.shell import main\nassert main(sys.argv[1:]) == 0"
     assert loaded_by(code, *line.split(), env=environment, cwd=tmp_path).isdisjoint(HEAVY)
+
+
+def test_a_picture_of_the_confusion_loads_no_torch(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ImageID,ans,truth\nx,0,0\n")
+    code = "from maskkit.cli.shell import main\nassert main(sys.argv[1:]) == 0"
+    loaded = loaded_by(code, "evaluate", "a.csv", "--confusion=a.png", env=environment, cwd=tmp_path)
+    assert loaded & {*HEAVY} == {"matplotlib"}
 
 
 @pytest.mark.parametrize("line", ["train --modle=x", "train --lr=abc", "predict", "trian"])

@@ -147,6 +147,7 @@ def test_an_answer_may_differ_from_the_largest_probability(tmp_path: Path) -> No
         ("ans,ImageID", "out of order"),
         ("ImageID,ans,1,0", "out of order"),
         ("ImageID,ans,0,1,truth", "out of order"),
+        ("ImageID,ans,person,truth", "out of order"),
         ("ImageID,ans,ans", "'ans' appears 2 times"),
         ("ImageID,ans,0,0,1", "'0' appears 2 times"),
         ("ImageID,ans,0,1,2,3", "not the columns of predictions"),
@@ -203,6 +204,7 @@ def test_a_wrong_row_is_refused_with_its_line(tmp_path: Path, row: str, line: in
             "ImageID,ans,truth,0,1,2\na,1,3,0,1,0\n",
             "line 2: column 'truth' is '3'; it must be a whole number from 0 to 2",
         ),
+        ("ImageID,ans,person\na,1, \n", "line 2: column 'person' is ' '; it must be a name"),
         ("ImageID,ans\n", "no rows"),
         ("", "is empty"),
         ("\n\n", "is empty"),
@@ -285,6 +287,19 @@ def test_a_hard_file_has_no_probabilities(tmp_path: Path) -> None:
     with pytest.raises(PredictionError, match=r"hard\.csv holds answers") as caught:
         file.probabilities()
     assert "--how=hard" in caught.value.hint
+
+
+@pytest.mark.parametrize("truth", ["", "truth"])
+@pytest.mark.parametrize("classes", ["", "0,1"])
+def test_who_is_on_an_image_may_be_told_after_the_truth(tmp_path: Path, truth: str, classes: str) -> None:
+    header = ",".join(filter(None, ["ImageID,ans", truth, "person", classes]))
+    first, second = (",".join(filter(None, ["1", truth and "1", name, classes and ".4,.6"])) for name in ("007", "7"))
+    path = write(tmp_path / "people.csv", f"{header}\na,{first}\nb,{second}\n")
+    write_hard(tmp_path / "other.csv", ["b", "a"], np.array([0, 0]))
+    assert read_predictions(path).people == ["007", "7"]
+    _, aligned = align([read_predictions(tmp_path / "other.csv"), read_predictions(path)])
+    assert aligned.people == ["7", "007"]
+    assert read_predictions(tmp_path / "other.csv").people is None
 
 
 @given(order=st.permutations(range(5)))

@@ -72,7 +72,7 @@ def run_command(place: Path, words: tuple[str, ...], fatal_write: float) -> None
     num_writes = 0
     flush = os.fsync
 
-    def flush_or_die(handle: int) -> None:
+    def flush_or_die(handle: Any) -> None:
         nonlocal num_writes
         num_writes += 1
         if num_writes == fatal_write:
@@ -210,7 +210,7 @@ def snapshot(run: Path) -> dict[Path, bytes]:
 
 
 REFUSED = {
-    "a flag of its own": (["--lr=0.1", "--model=BaseModel"], "it cannot take --lr, --model\n  It takes --epochs"),
+    "a flag of its own": (["--lr=0.1", "--model=BaseModel"], "it cannot take --model, --lr\n  It takes --epochs"),
     "fewer epochs than done": (["--epochs=1"], "--epochs=1: runs/exp has 2 epochs behind it already"),
     "another precision by itself": (["--precision=fp16"], "--precision=fp16 needs a GPU"),
 }
@@ -317,23 +317,22 @@ def running(environment: dict[str, str], place: Path, *words: str | Path) -> Ite
 
 
 def processes_of_session(session: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--sid", str(session)], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["/bin/ps", "-o", "pid=", "--sid", str(session)], capture_output=True, text=True, check=False
+    )
     return [int(word) for word in found.stdout.split()]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("sign", "code", "text"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interr")]
-)
+@pytest.mark.parametrize("ending", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")])
 def test_a_signal_ends_a_run_cleanly_and_tells_how_to_go_on(
     environment: dict[str, str],
     maskkit: Runner,
     faces: Path,
     tmp_path: Path,
-    sign: signal.Signals,
-    code: int,
-    text: str,
+    ending: tuple[signal.Signals, int, str],
 ) -> None:
+    sign, code, text = ending
     words = ("train", f"--data_dir={faces}", "--resize=32", "--num_workers=1", "--epochs=500")
     with running(environment, tmp_path, *words) as process:
         busy = maskkit("train", "--resume=runs/exp")

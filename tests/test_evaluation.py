@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 
 from maskkit.bootstrap import Estimate
 from maskkit.data.samples import Samples
-from maskkit.engine.run_folder import write_samples
+from maskkit.engine.run_folder import samples_table, write_samples
 from maskkit.errors import PredictionError, UnknownNameError, UsageError
 from maskkit.evaluation import Evaluation, evaluate
 from maskkit.labels import VIEWS
@@ -193,7 +193,7 @@ def run_samples(folder: Path, names: list[str], *, people: list[str] | None = No
     ]
     table = pd.DataFrame(rows, columns=["sample", "person", "mask", "gender", "age"])
     table["path"] = "/" + table["sample"]
-    write_samples(folder, Samples(table), np.zeros(len(names), dtype=np.int64))
+    write_samples(folder, samples_table(Samples(table), np.zeros(len(names), dtype=np.int64)))
 
 
 def grouped(result: Evaluation) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskkit.data.samples import Samples
-from maskkit.engine.run_folder import write_samples
+from maskkit.engine.run_folder import samples_table, write_samples
 from maskkit.people import Known, known_images, numbered
 
 
@@ -33,7 +33,7 @@ def run_folder(tmp_path: Path) -> Path:
     ]
     table = pd.DataFrame(rows, columns=["sample", "person", "mask", "gender", "age"])
     table["path"] = "/" + table["sample"]
-    write_samples(tmp_path, Samples(table), np.array([0, 0, 1]))
+    write_samples(tmp_path, samples_table(Samples(table), np.array([0, 0, 1])))
     return tmp_path
 
 

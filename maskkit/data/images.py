@@ -72,9 +72,10 @@ def find_images(folder: str | Path) -> list[str]:
         DataError: the folder cannot be listed.
     """
     try:
-        # A link that leads nowhere is kept: it is reported when it is read, where leaving it out would lose an image.
+        # A link is kept wherever it leads: what is no image is reported when it is read, instead of lost in silence.
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if is_image_name(entry.name) and not entry.is_dir())
+            named = [entry for entry in entries if is_image_name(entry.name)]
+            return sorted(entry.name for entry in named if not entry.is_dir(follow_symlinks=False))
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be listed: {error.strerror}") from error
 

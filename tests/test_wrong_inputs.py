@@ -52,7 +52,7 @@ FILES: dict[str, str | bytes] = {
     "type_text.json": '{"epochs": "many"}',
     "type_list.json": '{"lr": [0.1]}',
     "type_null.json": '{"epochs": null}',
-    "type_true.json": '{"batch_size": true}',
+    "type_true.json": '{"epochs": true}',
     "type_number.json": '{"model": 3}',
     "infinity.json": '{"lr": Infinity}',
     "run/config.json": "{}",
@@ -148,7 +148,7 @@ CASES: list[Row] = [
     ("train --config=type_text.json", 2, ["type_text.json: --epochs must be a whole number; received 'many'"]),
     ("train --config=type_list.json", 2, ["type_list.json: --lr must be a number; received [0.1]"]),
     ("train --config=type_null.json", 2, ["type_null.json: --epochs must be a whole number; received None"]),
-    ("train --config=type_true.json", 2, ["type_true.json: --batch_size must be a whole number; received True"]),
+    ("train --config=type_true.json", 2, ["type_true.json: --epochs must be a whole number; received True"]),
     ("train --config=type_number.json", 2, ["type_number.json: --model must be text; received 3"]),
     ("train --config=infinity.json", 2, ["infinity.json: --lr must be a"]),
     # files of predictions

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-__all__ = ["convert", "describe"]
+__all__ = ["convert", "describe", "read_json"]
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
-_SIZE = re.compile(r"\s*(\d+)(?:\s*[,xX× ]\s*(\d+))?\s*")
+_SIZE = re.compile(r"\s*(\d+)(?:\s*[,xX× ]\s*(\d+))?\s*", re.ASCII)
 
 
 def convert(value: object, annotation: Any) -> Any:
@@ -51,6 +51,28 @@ def describe(annotation: Any) -> str:
     if origin is dict or annotation is dict:
         return "OPTIONS"
     return _WORDS.get(annotation, "VALUE")
+
+
+def read_json(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is none, is nested too deeply, or gives a name twice, of which JSON readers take the last.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is no JSON ({error.msg} at character {error.pos + 1})") from None
+    except RecursionError:
+        raise ValueError("is no JSON that can be read: it is nested too deeply") from None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"gives {name} twice")
+    return dict(pairs)
 
 
 def _convert_union(value: object, annotation: Any) -> Any:
@@ -112,10 +134,7 @@ def _convert_mapping(value: object) -> dict[str, Any]:
         return dict(value)
     text = str(value).strip()
     if text.startswith("{"):
-        try:
-            return dict(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"is no JSON ({error.msg} at character {error.pos + 1})") from None
+        return dict(read_json(text))
     options: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, option = part.partition("=")
@@ -129,8 +148,8 @@ def _convert_mapping(value: object) -> dict[str, Any]:
 
 def _json_or_text(text: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return read_json(text)
+    except ValueError:
         return text
 
 
@@ -143,15 +162,20 @@ def _bool(value: object) -> bool:
 
 def _int(value: object) -> int:
     text = str(value).strip()
-    if isinstance(value, bool) or not re.fullmatch(r"[+-]?\d+", text):
-        raise ValueError("must be a whole number")
+    if isinstance(value, bool) or not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise ValueError("must be a whole number" + _of_ascii(text))
     return int(text)
+
+
+def _of_ascii(text: str) -> str:
+    """Return what to add to a refusal of signs and digits that look right, such as those of a word processor."""
+    return "" if text.isascii() else ", typed with plain - . and 0-9"
 
 
 def _float(value: object) -> float:
     text = str(value).strip()
-    if isinstance(value, bool) or not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
-        raise ValueError("must be a number")
+    if isinstance(value, bool) or not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII):
+        raise ValueError("must be a number" + _of_ascii(text))
     number = float(text)
     if not math.isfinite(number):
         raise ValueError("must be a finite number")

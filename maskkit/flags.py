@@ -1,18 +1,19 @@
 """Flags declared as the fields of a dataclass: their types, bounds and layers."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from maskkit.conversion import convert, describe
+from maskkit.conversion import convert, describe, read_json
 from maskkit.errors import UsageError, nearest
 
 __all__ = ["MISSING", "Flag", "Layer", "as_json", "build", "flag", "flags_of", "read_config_file"]
 
 Config = TypeVar("Config")
+
+_LONGEST_SHOWN = 1000
 
 
 def flag(
@@ -83,7 +84,9 @@ class Flag:
             self._check_bounds(converted)
         except ValueError as error:
             spelled = self.name.upper() if self.word else f"--{self.name}"
-            raise UsageError(f"{spelled} {error}; received {value!r}") from None
+            received = repr(value)
+            shown = received if len(received) <= _LONGEST_SHOWN else f"{received[:_LONGEST_SHOWN]}.."
+            raise UsageError(f"{spelled} {error}; received {shown}") from None
         return converted
 
     def _check_bounds(self, value: Any) -> None:
@@ -162,11 +165,13 @@ def read_config_file(path: Path) -> Layer:
         UsageError: the file cannot be read, or is no such object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"--config: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--config: {path} is no JSON: it is no text in UTF-8") from None
     except ValueError as error:
-        raise UsageError(f"--config: {path} is no JSON: {error}") from None
+        raise UsageError(f"--config: {path} {error}") from None
     values = content.get("values", content) if isinstance(content, dict) else None
     if not isinstance(values, dict):
         raise UsageError(f"--config: {path} must hold a JSON object of flags and values")

@@ -260,7 +260,7 @@ QUICK = ("--epochs=1", "--resize=32", "--num_workers=0", "--batch_size=8")
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, len(BAD), 10))  # as many as a message names
 def test_a_training_names_every_bad_file_and_writes_nothing(maskkit: Runner, tmp_path: Path, first: int) -> None:
-    names = list(BAD)[first : first + 10]
+    names = [name for name in BAD if name != "folder.jpg"][first : first + 10]  # folders are no images, and passed over
     paths = write_profiles(tmp_path / "data", [*names, *ODD])
     outcome = maskkit("train", "--data_dir=data", *QUICK, timeout=120)
     assert (outcome.code, outcome.out) == (1, "")

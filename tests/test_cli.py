@@ -378,7 +378,7 @@ def test_an_interrupted_command_says_so_and_exits_with_130(environment: dict[str
         ('{"epochs": 0}', "flags.json: --epochs must be at least 1; received 0\n"),
         ('{"epochs": 1.5}', "flags.json: --epochs must be a whole number; received 1.5\n"),
         ('{"values": {"lr": "abc"}, "origins": {}}', "flags.json: --lr must be a number; received 'abc'\n"),
-        ("epochs = 3", "--config: flags.json is no JSON: "),
+        ("epochs = 3", "--config: flags.json is no JSON (Expecting value at character 1)\n"),
         ("[3]", "--config: flags.json must hold a JSON object of flags and values\n"),
     ],
 )

@@ -251,7 +251,8 @@ def test_repeated_empty_and_missing_ids_are_refused(eval_dir: Path) -> None:
         (b"id,ans\na.jpg,0\n", "has no column ImageID; it has id, ans"),
         (b"", "has no column ImageID; it has nothing"),
         (b"ImageID\n\xff\xfe\n", "cannot be read"),
-        (b"ImageID,ans\n", "there is no image in"),
+        (b"ImageID,ans\n", "names no image: it has no rows"),
+        (b"ImageID,ImageID\na.jpg,b.jpg\n", "has 2 columns ImageID"),
     ],
 )
 def test_a_table_that_tells_no_images_is_refused(eval_dir: Path, content: bytes, message: str) -> None:

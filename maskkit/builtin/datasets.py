@@ -25,6 +25,7 @@ _LEAK = (
     "MaskSplitByProfileDataset splits by person."
 )
 _NUM_SHOWN = 10
+_INFO_FORM = "It must be a CSV file in UTF-8 with one column ImageID."
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,17 @@ def test_dataset(  # it tests nothing, whatever its name makes of it
         names = _read_image_ids(table)
         _check_files(names, folder, found, table)
     if not names:
-        raise DataError(f"there is no image in {folder}", hint="Give --data_dir=FOLDER of images, or of an info.csv.")
+        raise DataError(f"there is no image in {folder}", hint=_where_else(folder))
     return Samples(pd.DataFrame({"path": [str(folder / name) for name in names], "sample": names}), unit="image")
+
+
+def _where_else(folder: Path) -> str:
+    """Return a hint for a folder without images, in words that suit each of the flags that may have named it."""
+    inner = [name for name, _ in _subfolders(folder)]
+    advice = "Give a folder that itself holds images, or one with an info.csv and images/."
+    if any(_PROFILE.fullmatch(name) for name in inner):
+        return f"It holds profiles to train on. {advice}"
+    return f"It holds folders: {', '.join(inner[:_NUM_SHOWN])}. {advice}" if inner else advice
 
 
 def _absolute(path: Path) -> Path:
@@ -99,7 +109,7 @@ def _existing_folder(data_dir: Path | None) -> Path:
     root = _absolute(data_dir)
     if not root.is_dir():
         wrong = "is a file, not a folder" if root.exists() else "does not exist"
-        raise DataError(f"the folder of images {data_dir} {wrong}", hint="Give another with --data_dir=FOLDER.")
+        raise DataError(f"the folder of images {data_dir} {wrong}", hint="Give a folder that is there.")
     return root
 
 
@@ -202,15 +212,17 @@ def _read_image_ids(table: Path) -> list[str]:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             rows, columns = list(reader), reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{table} cannot be read: {error}", hint="It must be a CSV file with a column ImageID."
-        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{table} cannot be read: it is not text in UTF-8", hint=_INFO_FORM) from error
+    except (OSError, csv.Error) as error:
+        cause = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{table} cannot be read: {cause}", hint=_INFO_FORM) from error
     if "ImageID" not in columns:
-        raise DataError(
-            f"{table} has no column ImageID; it has {', '.join(columns) or 'nothing'}",
-            hint="It must be a CSV file with a column ImageID.",
-        )
+        raise DataError(f"{table} has no column ImageID; it has {', '.join(columns) or 'nothing'}", hint=_INFO_FORM)
+    if columns.count("ImageID") > 1:
+        raise DataError(f"{table} has {columns.count('ImageID')} columns ImageID", hint=_INFO_FORM)
+    if not rows:
+        raise DataError(f"{table} names no image: it has no rows", hint=_INFO_FORM)
     return [row["ImageID"] or "" for row in rows]
 
 

@@ -171,7 +171,7 @@ def _fill(command: Command, words: tuple[str, ...], texts: Mapping[str, str]) ->
     layers = []
     values: dict[str, object] = dict(texts)
     if command.takes_config_file and "config" in values:
-        layers.append(read_config_file(Path(str(values.pop("config"))).expanduser()))
+        layers.append(read_config_file(flags_of(_ConfigFile)["config"].convert(values.pop("config"))))
     places = [one for one in flags_of(command.config).values() if one.word]
     for place, word in zip(places, words, strict=False):
         values[place.name] = list(words) if place.takes_many_words else word

@@ -18,6 +18,7 @@ def run_vote(config: VoteConfig, registry: Registry) -> None:
         raise UsageError("nowhere to write the vote", hint="Type --out=vote.csv, or --soft_out=FILE for probabilities.")
     offer = registry.find("vote", config.how)
     reading = _read(config)
+    _check_outputs(config)
     result = vote(
         reading,
         offer.load()(),
@@ -38,6 +39,18 @@ def run_vote(config: VoteConfig, registry: Registry) -> None:
     if config.out is not None:
         write_hard(config.out, result.ids, result.ans)
         console.print(f"wrote {config.out}", markup=False)
+
+
+def _check_outputs(config: VoteConfig) -> None:
+    """Refuse to write over what is read, or both results into one file."""
+    given = {path.resolve() for path in (*config.files, *config.mask, *config.gender, *config.age)}
+    for name, path in (("out", config.out), ("soft_out", config.soft_out)):
+        if path is not None and path.resolve() in given:
+            raise UsageError(
+                f"--{name}={path} is one of the files to vote over", hint="Give the vote a name of its own."
+            )
+    if config.out is not None and config.soft_out is not None and config.out.resolve() == config.soft_out.resolve():
+        raise UsageError(f"--out and --soft_out are both {config.out}", hint="Give each a name of its own.")
 
 
 def _read(config: VoteConfig) -> Reading:

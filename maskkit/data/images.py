@@ -66,14 +66,16 @@ def is_image_name(name: str) -> bool:
 
 
 def find_images(folder: str | Path) -> list[str]:
-    """Return the names in a folder that are those of images, sorted.
+    """Return the names of a folder's images, sorted.
 
     Raises:
         DataError: the folder cannot be listed.
     """
     try:
-        # A folder or a dead link of such a name is kept: it is reported when it is read; left out, nobody would know.
-        return sorted(filter(is_image_name, os.listdir(folder)))  # noqa: PTH208  names are wanted, not paths
+        # A link is kept wherever it leads: what is no image is reported when it is read, instead of lost in silence.
+        with os.scandir(folder) as entries:
+            named = [entry for entry in entries if is_image_name(entry.name)]
+            return sorted(entry.name for entry in named if not entry.is_dir(follow_symlinks=False))
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be listed: {error.strerror}") from error
 

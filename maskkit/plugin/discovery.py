@@ -1,6 +1,7 @@
 """Finding plugins one entry point at a time, so that what breaks one leaves the others alive."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
@@ -10,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 import pluggy
 
+from maskkit.errors import nearest
 from maskkit.plugin import hookspecs
 from maskkit.plugin.component import Component
 
@@ -108,6 +110,9 @@ def _cause(error: BaseException) -> str:
     """Return the kind of error and its first line; pluggy says only in its last what is wrong, so all of its lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(lines if isinstance(error, pluggy.PluginValidationError) else lines[:1])
+    if misspelled := re.match("unknown hook '(.+?)'", text):
+        near = nearest(misspelled[1], (hook.__name__ for hook in hookspecs.KINDS.values()))
+        text += f"; did you mean {near}?" if near else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

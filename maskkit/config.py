@@ -32,24 +32,27 @@ class TrainConfig:
     )
     augmentation: str = flag("BaseAugmentation", "Preprocessing and augmentation.", section="Data", kind="augmentation")
     augmentation_args: dict[str, Any] = flag({}, "Options of the augmentation.", section="Data")
-    resize: tuple[int, int] = flag((128, 96), "Height and width that the network sees.", section="Data", minimum=16)
+    resize: tuple[int, int] = flag(
+        (128, 96), "Height and width that the network sees.", section="Data", minimum=16, maximum=4096
+    )
     on_bad_image: Literal["error", "skip"] = flag(
         "error", "What to do about images that cannot be read; skip leaves them out and lists them.", section="Data"
     )
     batch_size: int | Literal["auto"] = flag(
         64, "Images at once; auto: as many as memory holds. It is halved when memory runs out.", section="Data",
-        minimum=1,
+        minimum=1, maximum=65536,
     )  # fmt: skip
     accumulate: int = flag(
         1, "Batches a step: their losses are averaged by their sizes before the weights move.", section="Data",
-        minimum=1,
+        minimum=1, maximum=65536,
     )  # fmt: skip
-    valid_batch_size: int = flag(256, "Images a validation step.", section="Data", minimum=1)
+    valid_batch_size: int = flag(256, "Images a validation step.", section="Data", minimum=1, maximum=65536)
     num_workers: int | Literal["auto"] = flag(
         "auto",
         "Processes that decode images; auto fits the cores that are really available.",
         section="Data",
         minimum=0,
+        maximum=256,
     )
 
     classification: Literal["multi", "mask", "gender", "age", "multihead"] = flag(
@@ -120,8 +123,10 @@ class PredictConfig:
     out: Path | None = flag(
         None, "Folder for eval_hard.csv and eval_soft.csv; else the run's predictions.", section="Output"
     )
-    batch_size: int = flag(256, "Images a step.", section="Machine", minimum=1)
-    num_workers: int | Literal["auto"] = flag("auto", "Processes that decode images.", section="Machine", minimum=0)
+    batch_size: int = flag(256, "Images a step.", section="Machine", minimum=1, maximum=65536)
+    num_workers: int | Literal["auto"] = flag(
+        "auto", "Processes that decode images.", section="Machine", minimum=0, maximum=256
+    )
     device: str = flag("auto", "auto, cpu, cuda, cuda:1 or mps.", section="Machine")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
         "auto", "Number format of the network's arithmetic; auto: as in the training.", section="Machine"

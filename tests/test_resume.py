@@ -2,7 +2,6 @@
 
 import csv
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -11,7 +10,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import Runner
+from forked import run_forked
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from maskkit.cli.shell import main
 from maskkit.engine.checkpoint import Checkpoint
 
 NUM_KILLS = 10
@@ -35,18 +34,6 @@ KINDS = {
     "early stopping": "--epochs=40 --patience=7 --lr=0.02 --scheduler=plateau --clip_norm=1",
     "multihead": "--epochs=12 --classification=multihead --optimizer=AdamW --criterion=focal --scheduler=StepLR",
 }
-
-# A server that has loaded torch forks each run: a kill costs no start-up, and no run knows of another.
-forked = multiprocessing.get_context("forkserver")
-forked.set_forkserver_preload(
-    [
-        "maskkit.engine.training",
-        "matplotlib.backends.backend_agg",
-        "sklearn.model_selection",
-        "torch._dynamo",  # every optimizer of torch loads it
-        "torch.utils.tensorboard",
-    ]
-)
 
 
 @pytest.fixture(scope="module")
@@ -65,33 +52,12 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_command(place: Path, words: tuple[str, ...], fatal_write: float) -> None:
-    """Run maskkit in `place`, and die by kill -9 in the middle of the write to disk of that number, if there is one."""
-    os.chdir(place)
-    os.environ["MASKKIT_DISABLE_PLUGINS"] = "*"
-    num_writes = 0
-    flush = os.fsync
-
-    def flush_or_die(fd: Any) -> None:
-        nonlocal num_writes
-        num_writes += 1
-        if num_writes == fatal_write:
-            os.kill(os.getpid(), signal.SIGKILL)
-        flush(fd)
-
-    os.fsync = flush_or_die
-    with Path("log.txt").open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
-        raise SystemExit(main(list(words)))
-
-
-def attempt(place: Path, words: tuple[str, ...], *, seconds: float | None = None, fatal_write: float = 0) -> int | None:
-    """Run maskkit to its end, or kill it after some seconds or in the middle of a write; return its exit code."""
-    process = forked.Process(target=run_command, args=(place, words, fatal_write))
-    process.start()
-    process.join(seconds)
-    process.kill()
-    process.join()
-    return process.exitcode
+def attempt(place: Path, words: tuple[str, ...], **moment: float) -> int:
+    """Run maskkit to its end, or kill it at a moment; what it says is added to a log, and its exit code returned."""
+    done = run_forked(place, *words, env=os.environ | {"MASKKIT_DISABLE_PLUGINS": "*"}, **moment)
+    with (place / "log.txt").open("a", encoding="utf-8") as log:
+        log.write(done.out + done.err)
+    return done.code
 
 
 def run_with_kills(place: Path, words: tuple[str, ...], seconds: float, seed: int) -> None:
@@ -172,7 +138,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(
     words = ("train", f"--data_dir={faces}", *SMALL, f"--precision={precision}", *KINDS[kind].split())
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
-    attempt(whole, ("version",))  # the server is up
+    run_forked(whole, "version", env=os.environ)  # the server is up
     started = time.perf_counter()
     assert attempt(whole, words) == 0, log_of(whole)
     run_with_kills(broken, words, (time.perf_counter() - started) / 10, seed=len(kind + precision))

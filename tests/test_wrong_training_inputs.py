@@ -8,7 +8,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from conftest import Runner, run
+from conftest import Outcome, Runner, run
+from forked import run_forked
 from refusals import Row, assert_refused, write_files
 
 from maskkit.builtin.drawn_faces import draw_faces
@@ -76,7 +77,7 @@ CASES: list[Row] = [
     (f"{TRAIN} --criterion=focal --criterion_args=gamma=-1", 2, ["loss focal refuses its options gamma=-1"]),
     (f"{TRAIN} --pretrained", 2, ["--pretrained: the model BaseModel has no pretrained weights", "Leave it out."]),
     (f"{TRAIN} --weights=absent.pth", 1, ["there is no file of weights absent.pth"]),
-    (f"{TRAIN} --weights=run", 1, ["run cannot be read as weights"]),
+    (f"{TRAIN} --weights=run", 1, ["there is no file of weights run"]),
     (f"{TRAIN} --weights=text.pth", 1, ["text.pth cannot be read as weights", "It must be a .safetensors file"]),
     (f"{TRAIN} --weights=text.safetensors", 1, ["text.safetensors cannot be read as weights"]),
     (f"{TRAIN} --weights=code.pth", 1, ["code.pth cannot be read as weights: it is damaged, or holds other things"]),
@@ -176,8 +177,11 @@ def shortened(row: Row) -> str:
 
 
 @pytest.mark.parametrize("row", CASES, ids=shortened)
-def test_a_wrong_input_is_told_and_changes_nothing(maskkit: Runner, folder: Path, row: Row) -> None:
-    assert_refused(maskkit, folder, row)
+def test_a_wrong_input_is_told_and_changes_nothing(environment: dict[str, str], folder: Path, row: Row) -> None:
+    def quick(*words: str, cwd: Path, env: object) -> Outcome:  # noqa: ARG001  the environment is that of all rows
+        return run_forked(cwd, *words, env=environment)
+
+    assert_refused(quick, folder, row)
 
 
 @pytest.mark.parametrize("row", WITH_GUESTS, ids=shortened)
@@ -190,7 +194,8 @@ def test_a_factory_that_fails_is_named_and_changes_nothing(
 ) -> None:
     outcome = maskkit(*TRAIN.split(), "--model=Refusing", cwd=folder, env=guests)
     assert (outcome.code, outcome.out) == (1, "")
-    assert "RuntimeError: no licence for this machine\n" in outcome.err
+    assert "model Refusing of guest-refusing 1.0 failed: RuntimeError: no licence for this machine\n" in outcome.err
+    assert "MASKKIT_DISABLE_PLUGINS=refusing" in outcome.err
     assert "Traceback" not in outcome.err
     assert not (folder / "runs").exists()
 

@@ -73,7 +73,7 @@ class Checkpoint:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
             structures = json.loads(metadata["state"])
             state = {part: unpack(structure, tensors) for part, structure in structures.items()}
-            description = json.loads(metadata["description"])
+            description = dict(json.loads(metadata["description"]))
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint {path} cannot be read: {error}") from error
         return cls(state, description)

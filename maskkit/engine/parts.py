@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskkit.config import TrainConfig
-from maskkit.errors import CheckpointError, UnknownNameError, UsageError
+from maskkit.errors import CheckpointError, MaskkitError, PluginError, UnknownNameError, UsageError
 from maskkit.plugin.component import Component
 from maskkit.plugin.options import bound, options_of
 from maskkit.plugin.registry import Offer, Registry
@@ -32,14 +32,25 @@ class Part:
 
         Raises:
             UsageError: the factory refuses the value of an option, by a ValueError.
+            PluginError: the factory of a plugin fails.
         """
         try:
             return self.make(*arguments, **keywords)
-        except ValueError as error:
-            if not self.options:
-                raise
+        except MaskkitError:
+            raise
+        except Exception as error:
+            if not isinstance(error, ValueError) or not self.options:
+                raise self._failure(error) from error
             given = ", ".join(f"{name}={value}" for name, value in self.options.items())
             raise UsageError(f"{self.offer.kind} {self.component.name} refuses its options {given}: {error}") from error
+
+    def _failure(self, error: Exception) -> PluginError:
+        plugin = self.offer.plugin
+        return PluginError(
+            f"{self.offer.kind} {self.component.name} of {plugin.distribution} {plugin.version} failed:"
+            f" {type(error).__name__}: {error}",
+            hint=f"--debug shows where; MASKKIT_DISABLE_PLUGINS={plugin.name} does without this plugin.",
+        )
 
     @property
     def component(self) -> Component:

@@ -16,6 +16,7 @@ from maskkit.data.samples import Samples
 from maskkit.engine.device import Precision, choose_device, choose_precision, choose_workers
 from maskkit.engine.parts import Part, choose_parts
 from maskkit.engine.sources import Sources, find_sources
+from maskkit.engine.weights import check_source
 from maskkit.errors import DataError, UsageError
 from maskkit.labels import View, view_named
 from maskkit.plugin.registry import Registry
@@ -73,12 +74,15 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
     Raises:
         UsageError: a name, an option or a value does not fit.
         DataError: the images do not, or too few are left.
+        WeightsError: there is no file of weights to start from.
     """
     parts = choose_parts(config, registry)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     augmentation = parts["augmentation"].build(size=config.resize)
     pretrained = _is_pretrained(config, has_weights=parts["model"].component.has_weights)
+    if config.weights is not None:
+        check_source(config.weights)
     sources = find_sources(config, registry)
     folds = sources.samples.split(val_ratio=config.val_ratio, seed=config.seed)
     num_train = int(np.count_nonzero(folds))

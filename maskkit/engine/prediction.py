@@ -27,6 +27,8 @@ from maskkit.predictions import write_hard, write_soft
 
 __all__ = ["predict", "probabilities_of", "write_eval"]
 
+_DESCRIBED = ("classification", "model", "augmentation", "size", "mean", "std", "precision", "epoch")
+
 
 def predict(config: PredictConfig, registry: Registry) -> None:
     """Predict images with the best (or last) checkpoint of a run, and say where the files are.
@@ -36,7 +38,7 @@ def predict(config: PredictConfig, registry: Registry) -> None:
         DataError: the images are.
     """
     path = find_checkpoint(config.run, config.checkpoint)
-    checkpoint = Checkpoint.load(path)
+    checkpoint = _load(path)
     samples = _images_to_predict(config, registry, path)
     out = _output_folder(config, path)
     bad = bad_images(samples.paths, config.on_bad_image)
@@ -61,6 +63,14 @@ def predict(config: PredictConfig, registry: Registry) -> None:
         print(f"Note: {len(bad)} images cannot be read and have no prediction: {out / 'bad_images.csv'}")
     print(f"{len(samples)} images predicted by epoch {checkpoint.description['epoch'] + 1} of {path}")
     print(f"wrote {out / 'eval_hard.csv'}\nwrote {out / 'eval_soft.csv'}")
+
+
+def _load(path: Path) -> Checkpoint:
+    checkpoint = Checkpoint.load(path)
+    missing = [name for name in _DESCRIBED if name not in checkpoint.description]
+    if missing or "model" not in checkpoint.state:
+        raise CheckpointError(f"the checkpoint {path} does not tell {', '.join(missing or ['its weights'])}")
+    return checkpoint
 
 
 def probabilities_of(

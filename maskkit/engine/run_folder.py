@@ -16,10 +16,19 @@ from maskkit.data.samples import Samples
 from maskkit.errors import CheckpointError, UsageError
 from maskkit.files import write_text
 
-__all__ = ["check_same_samples", "hash_of", "locked", "make_run_folder", "samples_table", "write_bad_images"]
+__all__ = [
+    "check_name",
+    "check_same_samples",
+    "hash_of",
+    "locked",
+    "make_run_folder",
+    "samples_table",
+    "write_bad_images",
+]
 __all__ += ["write_samples"]
 
 _SAMPLES = "samples.csv"
+_LONGEST_NAME = 240  # of 255, so that a number fits behind it
 
 
 def make_run_folder(model_dir: Path, name: str) -> Path:
@@ -28,8 +37,7 @@ def make_run_folder(model_dir: Path, name: str) -> Path:
     Raises:
         UsageError: the name is no plain folder name, or the folder cannot be made.
     """
-    if not name or name in {".", ".."} or set(name) & set("/\\\0"):
-        raise UsageError(f"--name={name!r} must be a plain folder name, without slashes")
+    check_name(name)
     number = 1
     while True:
         folder = model_dir / (name if number == 1 else f"{name}-{number}")
@@ -44,6 +52,18 @@ def make_run_folder(model_dir: Path, name: str) -> Path:
             raise UsageError(f"cannot make the run folder {folder}: {error.strerror}") from None
         else:
             return folder
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no plain folder name.
+
+    Raises:
+        UsageError: it is empty, too long, or holds a slash.
+    """
+    if not name or name in {".", ".."} or set(name) & set("/\\\0"):
+        raise UsageError(f"--name={name!r} must be a plain folder name, without slashes")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise UsageError(f"--name is {len(name.encode())} bytes long; {_LONGEST_NAME} fit into a folder name")
 
 
 @contextmanager

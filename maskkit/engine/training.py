@@ -24,7 +24,7 @@ from maskkit.engine.plan import Plan, make_plan
 from maskkit.engine.prediction import probabilities_of, write_eval
 from maskkit.engine.record import History, write_record
 from maskkit.engine.resuming import Start, last_start, take_up
-from maskkit.engine.run_folder import check_same_samples, locked, make_run_folder, samples_table
+from maskkit.engine.run_folder import check_name, check_same_samples, locked, make_run_folder, samples_table
 from maskkit.engine.summary import run_start
 from maskkit.engine.trainer import Settings, Trainer
 from maskkit.engine.validation import Validation
@@ -49,6 +49,7 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -
 
 
 def _begin(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
+    check_name(config.name)
     reporter_parts = _reporter_parts(config, registry)
     plan = make_plan(config, origins, registry)
     run = _Run(plan, Start(), History())

@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-import pickle
 import re
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
@@ -23,7 +23,7 @@ from maskkit.engine.checkpoint import Checkpoint
 from maskkit.errors import CheckpointError, WeightsError
 from maskkit.files import replacing
 
-__all__ = ["MIRROR_VARIABLE", "fetch_weights", "load_weights"]
+__all__ = ["MIRROR_VARIABLE", "check_source", "fetch_weights", "load_weights"]
 
 MIRROR_VARIABLE = "MASKKIT_WEIGHTS_MIRROR"
 
@@ -62,8 +62,8 @@ def load_weights(model: nn.Module, source: str) -> None:
     Raises:
         WeightsError: the file cannot be had or read, or is not of this network.
     """
-    is_remote = urlsplit(source).scheme in {"http", "https"}
-    state = _fetched(source) if is_remote else _read(Path(source).expanduser(), source)
+    check_source(source)
+    state = _fetched(source) if _is_remote(source) else _read(Path(source).expanduser(), source)
     own = model.state_dict()
     fitting = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
     odd = [name for name in own if name not in fitting]
@@ -76,6 +76,20 @@ def load_weights(model: nn.Module, source: str) -> None:
             hint="Name the model that these weights belong to with --model.",
         )
     model.load_state_dict(fitting, strict=False)
+
+
+def check_source(source: str) -> None:
+    """Refuse a file that is not there, before anything else takes time; a URL is taken at its word.
+
+    Raises:
+        WeightsError: there is no such file.
+    """
+    if not _is_remote(source) and not Path(source).expanduser().is_file():
+        raise WeightsError(f"there is no file of weights {source}")
+
+
+def _is_remote(source: str) -> bool:
+    return urlsplit(source).scheme in {"http", "https"}
 
 
 def _fetched(url: str) -> dict[str, Tensor]:
@@ -126,8 +140,6 @@ def _read(path: Path, source: str) -> dict[str, Tensor]:
     """Return the tensors in a file by name; errors speak of its `source`."""
     try:
         state: Any = _safetensors(path) if path.suffix == ".safetensors" else _unpickled(path)
-    except FileNotFoundError:
-        raise WeightsError(f"there is no file of weights {source}") from None
     except Exception as error:  # damaged bytes make torch raise nearly anything
         raise WeightsError(
             f"{source} cannot be read as weights: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
@@ -151,7 +163,9 @@ def _safetensors(path: Path) -> Mapping[str, Tensor]:
 def _unpickled(path: Path) -> Any:
     """Return what a .pth file holds, without running any code that it brings."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd files, which either load or do not
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # noqa: BLE001  damaged bytes make it raise nearly anything
         # torch's own words advise how to run the code, which nobody should do with a stranger's file.
         raise ValueError("it is damaged, or holds other things than tensors") from None

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -291,29 +291,33 @@ def processes_of_session(session: int) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")])
+@pytest.mark.parametrize(
+    "ending",
+    [
+        (os.kill, signal.SIGTERM, 143, "terminated"),
+        (os.killpg, signal.SIGTERM, 143, "terminated"),  # as a scheduler of jobs does
+        (os.killpg, signal.SIGINT, 130, "interrupted"),  # as a terminal does
+    ],
+)
 def test_a_signal_ends_a_run_cleanly_and_tells_how_to_go_on(
     environment: dict[str, str],
-    maskkit: Runner,
     faces: Path,
     tmp_path: Path,
-    ending: tuple[signal.Signals, int, str],
+    ending: tuple[Callable[[int, int], None], signal.Signals, int, str],
 ) -> None:
-    sign, code, text = ending
+    send, sign, code, text = ending
     words = ("train", f"--data_dir={faces}", "--resize=32", "--num_workers=1", "--epochs=500")
     with running(environment, tmp_path, *words) as process:
-        busy = maskkit("train", "--resume=runs/exp")
+        busy = run_forked(tmp_path, "train", "--resume=runs/exp", env=environment)
         assert (busy.code, busy.err.splitlines()[0]) == (1, "error: another process is training in runs/exp")
-        process.send_signal(sign)
+        send(process.pid, sign)
         _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert err.startswith(text)
-    assert err.endswith("  to go on: maskkit train --resume=runs/exp\n")
+    assert err == f"{text}\n  to go on: maskkit train --resume=runs/exp\n"
     assert not processes_of_session(process.pid)
     done = done_of(tmp_path)
     assert [int(row["epoch"]) for row in metrics_of(tmp_path / "runs" / "exp")][:done] == list(range(done))
-    more = maskkit("train", "--resume=runs/exp", f"--epochs={done + 1}")
-    assert more.code == 0, more.err
+    assert resume(tmp_path, f"--epochs={done + 1}").startswith("exit code 0")
     assert len(metrics_of(tmp_path / "runs" / "exp")) == done + 1
 
 

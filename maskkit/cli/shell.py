@@ -180,6 +180,8 @@ def _fill(command: Command, words: tuple[str, ...], texts: Mapping[str, str]) ->
 
 
 def _terminate(*_: object) -> None:
+    # A whole group of processes is often told at once; torch would take its workers' end for a failure.
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     raise _Terminated
 
 

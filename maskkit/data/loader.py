@@ -70,6 +70,7 @@ class ImageLoader:
             collate_fn=_collate,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
+            worker_init_fn=_end_quietly,
             generator=torch.Generator(),  # of its own, so that the number of workers leaves dropout's draws alone
         )
 
@@ -187,6 +188,11 @@ class _PreparedImages(Dataset[tuple[Tensor | None, int, str]]):
             return self._prepare(open_image(self._paths[row])), row, ""
         except DataError as error:
             return None, row, str(error)
+
+
+def _end_quietly(_: int) -> None:
+    """Keep a process that decodes from printing that the main one has gone; its failures travel as exceptions."""
+    sys.excepthook = lambda *_: None
 
 
 def _collate(items: list[tuple[Tensor | None, int, str]]) -> Batch | str:

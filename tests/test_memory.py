@@ -84,12 +84,9 @@ def run(faces: Path, folder: Path, **flags: Any) -> Path:
         "epochs": 3,
     }
     component = Component(name="hungry", target="test_memory:hungry", summary="A model of a test")
-    plugins = [
-        *discover({"MASKKIT_DISABLE_PLUGINS": "*"}),
-        Plugin("test", "test", "0", State.OK, "", {"model": (component,)}),
-    ]
+    guest = Plugin("test", "test", "0", State.OK, "", {"model": (component,)})
     origins = dict.fromkeys(flags_of(TrainConfig), "default") | dict.fromkeys(flags, "flag")
-    return train(TrainConfig(**usual | flags), origins, Registry(plugins))
+    return train(TrainConfig(**usual | flags), origins, Registry([*discover({"MASKKIT_DISABLE_PLUGINS": "*"}), guest]))
 
 
 def config_of(run_dir: Path) -> dict[str, Any]:
@@ -101,9 +98,9 @@ def weights_of(run_dir: Path, which: str = "last") -> dict[str, Tensor]:
     return dict(Checkpoint.load(run_dir / "checkpoints" / f"{which}.safetensors").weights)
 
 
-def assert_same_weights(found: Path, expected: Path, **tolerance: float) -> None:
+def assert_same_weights(found: Path, expected: Path, *, rtol: float = 0.0, atol: float = 0.0) -> None:
     for name, value in weights_of(expected).items():
-        torch.testing.assert_close(weights_of(found)[name], value, **({"rtol": 0, "atol": 0} | tolerance))
+        torch.testing.assert_close(weights_of(found)[name], value, rtol=rtol, atol=atol)
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_the_step_keeps_its_images(
@@ -121,15 +118,15 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_step_keeps_its_images(
     assert_same_weights(halved, expected)
     content = config_of(halved)
     assert (content["values"]["batch_size"], content["values"]["accumulate"]) == (8, 4)
-    assert content["origins"]["batch_size"] == "changed when memory ran out (changed when memory ran out (default))"
+    assert content["origins"]["batch_size"] == "halved when memory ran out (default)"
     assert content["decisions"]["smaller_batches"] == [str(one.message) for one in told]
     assert (halved / "metrics.csv").read_text(encoding="utf-8").count("\n") == 4
 
 
 def test_accumulated_batches_learn_as_one_large_batch_does(faces: Path, tmp_path: Path) -> None:
-    """A mean over samples is exact but for rounding; steps of 32 are cut into 7, 7, 7, 7 and 4."""
-    large = run(faces, tmp_path, batch_size=28, optimizer="SGD", lr=0.1)
-    small = run(faces, tmp_path, batch_size=7, accumulate=4, optimizer="SGD", lr=0.1)
+    """A mean over samples is the same but for rounding; the second step is of 10, 10 and 6 images."""
+    large = run(faces, tmp_path, batch_size=30, optimizer="SGD", lr=0.1)
+    small = run(faces, tmp_path, batch_size=10, accumulate=3, optimizer="SGD", lr=0.1)
     assert_same_weights(small, large, rtol=1e-5, atol=1e-6)
     rows = [(path / "metrics.csv").read_text(encoding="utf-8").splitlines()[3].split(",") for path in (small, large)]
     assert float(rows[0][2]) == pytest.approx(float(rows[1][2]), rel=1e-4)
@@ -158,7 +155,7 @@ def test_memory_that_runs_out_later_goes_on_from_the_last_epoch(
 def test_validation_and_prediction_take_fewer_at_once(faces: Path, tmp_path: Path, room: dict[str, int]) -> None:
     expected = run(faces, tmp_path)
     room["validation"] = 5
-    with pytest.warns(UserWarning, match="memory ran out with 8 images at once; trying 4") as told:
+    with pytest.warns(UserWarning, match="memory ran out with .* images at once") as told:
         folder = run(faces, tmp_path, valid_batch_size=16)
     assert len(told) == 2  # 16 and 8, once for the whole run
     assert_same_weights(folder, expected)

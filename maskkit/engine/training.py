@@ -134,7 +134,8 @@ class _Run:
 
     def _shrink_batches(self, run_dir: Path) -> None:
         config = self.plan.config
-        is_auto = self.plan.origins["batch_size"].startswith("decided")
+        origins = dict(self.plan.origins)
+        is_auto = origins["batch_size"].startswith("decided")
         smaller = smaller_batches(config, keep_step=not is_auto)
         text = (
             f"memory ran out in epoch {self.progress.epochs_done + 1} with {config.batch_size} images at once;"
@@ -142,9 +143,9 @@ class _Run:
         )
         warnings.warn(text, stacklevel=2)
         self.history.smaller_batches.append(text)
-        origins = dict(self.plan.origins)
-        if not is_auto:
-            origins |= {name: f"changed when memory ran out ({origins[name]})" for name in ("batch_size", "accumulate")}
+        if not is_auto and not origins["batch_size"].startswith("halved"):
+            origins["batch_size"] = f"halved when memory ran out ({origins['batch_size']})"
+            origins["accumulate"] = f"doubled when memory ran out ({origins['accumulate']})"
         self.plan = replace(self.plan, config=smaller, origins=origins)
         self.start = last_start(run_dir, lengthened=self.start.lengthened)
         write_record(run_dir, self.plan, self.history)

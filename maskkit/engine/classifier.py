@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -37,12 +38,17 @@ class Classifier:
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return float32 logits [B, num_outputs] of pixels [B, 3, H, W] in 0..1."""
-        mean = pixels.new_tensor(self.mean).view(1, 3, 1, 1)
-        std = pixels.new_tensor(self.std).view(1, 3, 1, 1)
+        mean, std = self._statistics
         reduced = self.precision.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.precision.dtype if reduced else None, enabled=reduced):
             logits: Tensor = self.network((pixels - mean) / std)
         return logits.float()
+
+    @cached_property
+    def _statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and std float32 [1, 3, 1, 1] on the device; made once, since a copy would wait for it in every step."""
+        mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        return mean, std
 
     @torch.inference_mode()
     def logits_of(self, batches: Iterator[Batch]) -> Tensor:

@@ -1,6 +1,7 @@
 """Real files of every kind of damage are refused with their cause; real files of every odd kind give their picture."""
 
 import io
+import json
 import os
 import struct
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import Runner
 from PIL import Image
@@ -279,3 +281,45 @@ def test_a_training_takes_every_odd_file(maskkit: Runner, tmp_path: Path) -> Non
     outcome = maskkit("train", "--data_dir=data", *QUICK)
     assert (outcome.code, outcome.err) == (0, "")
     assert (tmp_path / "runs" / "exp" / "predictions" / "valid_soft.csv").is_file()
+
+
+@pytest.mark.slow
+def test_skipped_images_are_left_out_counted_and_listed(maskkit: Runner, tmp_path: Path) -> None:
+    """Damage in the middle of a file, which only decoding shows, is among them."""
+    bad = [name for name in BAD if name != "folder.jpg"]
+    paths = write_profiles(tmp_path / "data", [*bad, *ODD])
+    middle = PNG.index(b"IDAT") + 10
+    damaged = tmp_path / "data" / "900000_male_Asian_30" / "normal.png"
+    damaged.parent.mkdir()
+    damaged.write_bytes(PNG[:middle] + bytes([PNG[middle] ^ 255]) + PNG[middle + 1 :])
+    outcome = maskkit("train", "--data_dir=data", "--on-bad-image=skip", *QUICK)
+    assert outcome.code == 0, outcome.err
+    assert f"Note: {len(bad) + 1} images cannot be read and are left out: runs/exp/bad_images.csv" in outcome.out
+    run = tmp_path / "runs" / "exp"
+    listed = pd.read_csv(run / "bad_images.csv")
+    assert listed["path"].tolist() == [*(str(tmp_path / path) for path in paths[: len(bad)]), str(damaged)]
+    assert all(cause.startswith(BAD[name][1]) for cause, name in zip(listed["cause"], bad, strict=False))
+    assert len(pd.read_csv(run / "samples.csv")) == len(ODD)
+    assert json.loads((run / "config.json").read_text(encoding="utf-8"))["decisions"]["bad_images"] == len(bad) + 1
+
+
+@pytest.mark.slow
+def test_prediction_leaves_out_and_lists_what_it_cannot_read(maskkit: Runner, tmp_path: Path) -> None:
+    write_profiles(tmp_path / "data", list(ODD))
+    assert maskkit("train", "--data_dir=data", *QUICK).code == 0
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, name in enumerate([*ODD, *BAD]):
+        if name != "folder.jpg":
+            (BAD | ODD)[name][0](photos / f"{number:03d}{Path(name).suffix}")
+    words = ("predict", "runs/exp", "--images=photos", "--out=answers")
+    refused = maskkit(*words)
+    assert refused.code == 1
+    assert "images cannot be read" in refused.err
+    assert not (tmp_path / "answers").exists()
+    outcome = maskkit(*words, "--on_bad_image=skip")
+    assert outcome.code == 0, outcome.err
+    num_bad = len(BAD) - 1
+    assert f"Note: {num_bad} images cannot be read and have no prediction: answers/bad_images.csv" in outcome.out
+    assert len(pd.read_csv(tmp_path / "answers" / "bad_images.csv")) == num_bad
+    assert len(pd.read_csv(tmp_path / "answers" / "eval_hard.csv")) == len(ODD)

@@ -2,10 +2,14 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 
 from maskkit.config import TrainConfig
 from maskkit.data.images import check_headers, find_bad_images
@@ -73,10 +77,21 @@ def bad_images(paths: Sequence[str], on_bad_image: Literal["error", "skip"]) -> 
     Raises:
         DataError: bad images are an error; those that their headers and ends betray are named.
     """
-    if on_bad_image == "skip":
-        return find_bad_images(paths, thorough=True)
-    check_headers(paths)
-    return {}
+    with _progress("checking images") as on_progress:
+        if on_bad_image == "skip":
+            return find_bad_images(paths, thorough=True, on_progress=on_progress)
+        check_headers(paths, on_progress=on_progress)
+        return {}
+
+
+@contextmanager
+def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how far a search has come, and leave no trace of it."""
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(description)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def read_eval(registry: Registry, folder: Path, *, info: Path | None = None) -> Samples:

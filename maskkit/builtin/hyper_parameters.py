@@ -38,7 +38,7 @@ def start_summaries(config: Mapping[str, Any], metrics: Iterable[str]) -> Iterat
     for name, value in values.items():
         if name not in _NUMBERS:
             session.hparams[name].string_value = _short(value)
-        elif value is not None:
+        elif isinstance(value, int | float):  # and not None or a word such as auto
             session.hparams[name].number_value = value
     yield _summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
     yield _summary(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=session))

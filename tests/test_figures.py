@@ -154,7 +154,7 @@ def test_longest_names_leave_neither_their_column_nor_the_figure(pictures: list[
 def test_a_picture_that_is_gone_leaves_its_cell_with_its_name(pictures: list[str]) -> None:
     """Whatever letters and signs a path has, none of them is a warning or a formula."""
     Path(pictures[0]).unlink()
-    damaged = Path(pictures[1]).with_name("얼굴 $x_1$ 100%.png")
+    damaged = Path(pictures[1]).with_name("얼굴 $^$ 100%.png")
     damaged.write_bytes(Path(pictures[1]).read_bytes()[:60])
     paths = [pictures[0], str(damaged), pictures[2]]
     figure = mistakes_figure(mistakes_on(paths), ("wear", "incorrect", "normal"), open_image)
@@ -162,7 +162,7 @@ def test_a_picture_that_is_gone_leaves_its_cell_with_its_name(pictures: list[str
     said = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert said == [["cannot be read"], ["cannot be read"], []]
     names = [axes.get_xlabel().splitlines()[1] for axes in figure.axes]
-    assert names == ["mask1.png", "?? $x_1$ 100%.png", "mask1.png"]
+    assert names == ["mask1.png", "?? $^$ 100%.png", "mask1.png"]
 
 
 def test_figures_are_drawn_without_a_display_or_the_state_of_one(environment: dict[str, str], tmp_path: Path) -> None:

@@ -278,12 +278,19 @@ def test_a_file_cut_anywhere_loses_only_the_record_that_was_cut(tmp_path: Path) 
         shutil.rmtree(run_dir)
 
 
-def test_files_in_which_nothing_is_left_go_and_so_do_those_of_a_rewriting_that_was_killed(tmp_path: Path) -> None:
+def test_a_file_in_which_nothing_is_left_goes(tmp_path: Path) -> None:
     write(tmp_path, range(1))
     (old,) = (tmp_path / "tensorboard").iterdir()
-    shutil.copy(old, old.with_name(f".{old.name}.abc.tmp"))
-    reporter = write(tmp_path, range(1))
+    write(tmp_path, range(1)).on_run_end(RunEnd("completed", None))
     (new,) = (tmp_path / "tensorboard").iterdir()
-    reporter.on_run_end(RunEnd("completed", None))
     assert new != old
     assert some(curves(tmp_path)) == expected(1, 2)
+
+
+def test_what_a_rewriting_that_was_killed_left_is_not_read_beside_the_file_itself(tmp_path: Path) -> None:
+    write(tmp_path, range(2))
+    (old,) = (tmp_path / "tensorboard").iterdir()
+    shutil.copy(old, old.with_name(f".{old.name}.abc.tmp"))
+    write(tmp_path, range(1, 2), first_epoch=1).on_run_end(RunEnd("completed", None))
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2
+    assert some(curves(tmp_path)) == expected(2, 4)

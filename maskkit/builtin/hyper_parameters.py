@@ -17,8 +17,19 @@ __all__ = ["end_summary", "start_summaries"]
 
 # Where and how a run works, which changes nothing of what it learns.
 _LEFT_OUT = {"data_dir", "device", "eval_dir", "log_interval", "model_dir", "name", "num_workers", "reporters"}
-_LEFT_OUT |= {"valid_batch_size"}
-_NUMBERS = {"batch_size", "clip_norm", "epochs", "lr", "lr_decay_step", "patience", "seed", "val_ratio", "weight_decay"}
+_LEFT_OUT |= {"on_bad_image", "resume", "valid_batch_size"}
+_NUMBERS = {
+    "accumulate",
+    "batch_size",
+    "clip_norm",
+    "epochs",
+    "lr",
+    "lr_decay_step",
+    "patience",
+    "seed",
+    "val_ratio",
+    "weight_decay",
+}
 _FIRST = {"augmentation", "batch_size", "criterion", "lr", "model"}  # of so many, TensorBoard shows five unasked
 _MAX_LENGTH = 60
 
@@ -38,7 +49,7 @@ def start_summaries(config: Mapping[str, Any], metrics: Iterable[str]) -> Iterat
     for name, value in values.items():
         if name not in _NUMBERS:
             session.hparams[name].string_value = _short(value)
-        elif value is not None:
+        elif isinstance(value, int | float):  # and not None or a word such as auto
             session.hparams[name].number_value = value
     yield _summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
     yield _summary(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=session))

@@ -18,10 +18,10 @@ from maskkit.data.loader import (
     Batch,
     ImageLoader,
     epoch_order,
-    explain_worker_failures,
     num_steps,
     split_rows,
 )
+from maskkit.data.workers import explain_worker_failures
 from maskkit.errors import DataError, WorkerError
 
 NUM_IMAGES = 60
@@ -171,7 +171,8 @@ def test_errors_of_another_kind_pass_as_they_are(error: Exception) -> None:
 READING = """
 import multiprocessing.popen_fork, multiprocessing.queues, multiprocessing.synchronize, os, resource, signal, sys, torch
 from maskkit.builtin.augmentations import base
-from maskkit.data.loader import ImageLoader, explain_worker_failures, split_rows
+from maskkit.data.loader import ImageLoader, split_rows
+from maskkit.data.workers import explain_worker_failures
 from maskkit.errors import WorkerError
 
 def limit_processes():

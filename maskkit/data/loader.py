@@ -1,10 +1,6 @@
 """From a table of images to batches, in an order that depends on the seed and the epoch alone."""
 
-import re
-import sys
-import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,34 +10,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from maskkit.data.augmentation import Augmentation
 from maskkit.data.images import open_image
-from maskkit.errors import DataError, MaskkitError, WorkerError
+from maskkit.data.workers import end_quietly, explain_worker_failures, received, started
+from maskkit.errors import DataError
 
-__all__ = ["Batch", "ImageLoader", "epoch_order", "epoch_seed", "explain_worker_failures", "num_steps", "split_rows"]
-
-# What torch or the system says of the processes that decode, what it means, and the way on.
-_FAILURES = (
-    (
-        "Bus error|shared memory|No space left",
-        "there is too little shared memory (/dev/shm) for the processes that decode images",
-        "Use --num_workers=0, or give more of it, as docker run --shm-size=8g does.",
-    ),
-    (
-        "Too many open files",
-        "too many files are open for the processes that decode images",
-        "Use fewer: --num_workers=1, or 0; or raise the limit, as ulimit -n 4096 does.",
-    ),
-    (
-        "Cannot allocate memory|Resource temporarily unavailable|can't start new thread",
-        "the system has no room for so many processes that decode images",
-        "Use fewer: --num_workers=1, or 0 to decode in this process.",
-    ),
-    (
-        "killed by signal|exited unexpectedly",
-        "a process that decodes images died, most often because the memory ran out",
-        "Use fewer: --num_workers=1, or 0 to decode in this process; or a smaller --batch_size.",
-    ),
-    ("", "a process that decodes images failed", "To see where: --num_workers=0 --debug"),
-)
+__all__ = ["Batch", "ImageLoader", "epoch_order", "epoch_seed", "num_steps", "split_rows"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +42,7 @@ class ImageLoader:
             collate_fn=_collate,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
-            worker_init_fn=_end_quietly,
+            worker_init_fn=end_quietly,
             generator=torch.Generator(),  # of its own, so that the number of workers leaves dropout's draws alone
         )
 
@@ -83,56 +55,11 @@ class ImageLoader:
         """
         self._wanted.batches = [rows.tolist() for rows in wanted]
         with explain_worker_failures():
-            for batch in self._started():
+            batches = started(self._loader)
+            while (batch := received(batches, num_workers=self._loader.num_workers)) is not None:
                 if isinstance(batch, str):
                     raise DataError(batch)
                 yield batch
-
-    def _started(self) -> Iterator[Batch | str]:
-        """Return the batches to come, for which processes are started unless they run already."""
-        try:
-            return iter(self._loader)
-        except (OSError, RuntimeError) as error:
-            with _silent_destructors():
-                traceback.clear_frames(error.__traceback__)  # lets go of the iterator, which ends its processes
-            raise _worker_error(str(error)) from error
-
-
-@contextmanager
-def _silent_destructors() -> Iterator[None]:
-    """Keep Python from printing what destructors raise, as that of torch's half made iterator does."""
-    hook = sys.unraisablehook
-    sys.unraisablehook = lambda _: None
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
-
-
-@contextmanager
-def explain_worker_failures() -> Iterator[None]:
-    """Turn what torch raises when a process that decodes fails into an error with a way on.
-
-    torch raises it from a signal handler too, anywhere in the main thread, so this belongs around a whole training.
-
-    Raises:
-        WorkerError: says what torch said, what it means and what to try; any other error passes as it is.
-    """
-    try:
-        yield
-    except (MaskkitError, torch.OutOfMemoryError):  # told already; of the GPU
-        raise
-    except Exception as error:
-        if re.search("DataLoader worker|Communication with the workers", str(error)):
-            raise _worker_error(str(error)) from error
-        raise
-
-
-def _worker_error(text: str) -> WorkerError:
-    """Return the error for what torch said, of which one sentence is kept, or the last line of a traceback."""
-    said = text.strip().splitlines()[-1] if text.startswith("Caught ") else text.partition(". ")[0]
-    meaning, hint = next((meaning, hint) for pattern, meaning, hint in _FAILURES if re.search(pattern, text))
-    return WorkerError(f"{meaning} ({said.strip()})", hint=hint)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -188,11 +115,6 @@ class _PreparedImages(Dataset[tuple[Tensor | None, int, str]]):
             return self._prepare(open_image(self._paths[row])), row, ""
         except DataError as error:
             return None, row, str(error)
-
-
-def _end_quietly(_: int) -> None:
-    """Keep a process that decodes from printing that the main one has gone; its failures travel as exceptions."""
-    sys.excepthook = lambda *_: None
 
 
 def _collate(items: list[tuple[Tensor | None, int, str]]) -> Batch | str:

@@ -14,7 +14,7 @@ import torch
 
 import maskkit
 from maskkit.config import TrainConfig
-from maskkit.data.loader import explain_worker_failures
+from maskkit.data.workers import explain_worker_failures
 from maskkit.engine.checkpoint import Checkpoint, checkpoint_path
 from maskkit.engine.learning import build_learning
 from maskkit.engine.memory import explaining_memory, free_memory, is_out_of_memory, smaller_batches

@@ -43,8 +43,8 @@ class TrainConfig:
         minimum=1, maximum=65536,
     )  # fmt: skip
     accumulate: int = flag(
-        1, "Batches a step: their losses are averaged by their sizes before the weights move.", section="Data",
-        minimum=1, maximum=65536,
+        1, "Batches a step; their losses are averaged by their sizes, so f1 or a weighted loss sees each by itself.",
+        section="Data", minimum=1, maximum=65536,
     )  # fmt: skip
     valid_batch_size: int = flag(256, "Images a validation step.", section="Data", minimum=1, maximum=65536)
     num_workers: int | Literal["auto"] = flag(

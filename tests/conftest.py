@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 # Small tensors gain nothing from threads, and spinning ones would take the cores from the processes under test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
+SHOTS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
 REAL_FACES = ROOT.parent / "shared" / "faces"
 
 
@@ -90,6 +93,20 @@ def drawn_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train_images(drawn_root: Path) -> Path:
     """The folder that `--data_dir` names."""
     return drawn_root / "train" / "images"
+
+
+def write_faces(folder: Path, people: int) -> Path:
+    """Write small photos, seven of each person, noise around a grey of their class, and return their folder."""
+    draws = np.random.default_rng(0)
+    for number in range(people):
+        gender, age = number % 2, (20, 40, 60)[number % 3]
+        profile = folder / f"{number:06}_{('male', 'female')[gender]}_Asian_{age}"
+        profile.mkdir(parents=True)
+        for position, shot in enumerate(SHOTS):
+            grey = 40 + 60 * max(0, position - 4) + 20 * gender + age // 3
+            pixels = draws.normal(grey, 40, (40, 32, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(profile / f"{shot}.png")
+    return folder
 
 
 class Overlay:

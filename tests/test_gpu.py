@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
+from conftest import write_faces
 
 from maskkit import Component, EpochStart, Reporter, StepEnd
 from maskkit.config import TrainConfig
@@ -20,7 +20,6 @@ from maskkit.plugin.registry import Registry
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
 
-SHOTS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
 INTERVAL = 4
 
 Train = Callable[..., Path]
@@ -51,18 +50,8 @@ def restored() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photos of 24 people: noise around a grey of their class."""
-    folder = tmp_path_factory.mktemp("faces") / "images"
-    draws = np.random.default_rng(0)
-    for number in range(24):
-        gender, age = number % 2, (20, 40, 60)[number % 3]
-        profile = folder / f"{number:06}_{('male', 'female')[gender]}_Asian_{age}"
-        profile.mkdir(parents=True)
-        for position, shot in enumerate(SHOTS):
-            grey = 40 + 60 * max(0, position - 4) + 20 * gender + age // 3
-            pixels = draws.normal(grey, 30, (64, 48, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(profile / f"{shot}.png")
-    return folder
+    """Photos of 24 people."""
+    return write_faces(tmp_path_factory.mktemp("faces") / "images", people=24)
 
 
 @pytest.fixture

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from conftest import write_faces
 from torch import Tensor, nn
 
 from maskkit import Component
@@ -20,8 +19,6 @@ from maskkit.errors import TrainingError
 from maskkit.flags import flags_of
 from maskkit.plugin.discovery import Plugin, State, discover
 from maskkit.plugin.registry import Registry
-
-SHOTS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
 
 
 class Hungry(nn.Module):
@@ -61,14 +58,7 @@ def room() -> Iterator[dict[str, int]]:
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos of 12 people, of which 56 are trained on and 28 held out."""
-    folder = tmp_path_factory.mktemp("faces") / "images"
-    draws = np.random.default_rng(0)
-    for number in range(12):
-        profile = folder / f"{number:06}_{('male', 'female')[number % 2]}_Asian_{(20, 40, 60)[number % 3]}"
-        profile.mkdir(parents=True)
-        for shot in SHOTS:
-            Image.fromarray(draws.integers(0, 256, (40, 32, 3), dtype=np.uint8)).save(profile / f"{shot}.png")
-    return folder
+    return write_faces(tmp_path_factory.mktemp("faces") / "images", people=12)
 
 
 def run(faces: Path, folder: Path, **flags: Any) -> Path:

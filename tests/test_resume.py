@@ -17,15 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Runner
+from conftest import Runner, write_faces
 from forked import run_forked
-from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from maskkit.engine.checkpoint import Checkpoint
 
 NUM_KILLS = 10
-SHOTS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
 TIMINGS = {"seconds", "images_per_second"}
 SMALL = ("--resize=32", "--num_workers=0", "--seed=7", "--log_interval=2")
 KINDS = {
@@ -38,18 +36,8 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small photos of 30 people: noise around a grey of their class."""
-    folder = tmp_path_factory.mktemp("faces") / "images"
-    draws = np.random.default_rng(0)
-    for number in range(30):
-        gender, age = number % 2, (20, 40, 60)[number % 3]
-        profile = folder / f"{number:06}_{('male', 'female')[gender]}_Asian_{age}"
-        profile.mkdir(parents=True)
-        for position, shot in enumerate(SHOTS):
-            grey = 40 + 60 * max(0, position - 4) + 20 * gender + age // 3
-            pixels = (draws.normal(grey, 40, (40, 32, 3))).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(profile / f"{shot}.png")
-    return folder
+    """Photos of 30 people."""
+    return write_faces(tmp_path_factory.mktemp("faces") / "images", people=30)
 
 
 def attempt(place: Path, words: tuple[str, ...], **moment: float) -> int:

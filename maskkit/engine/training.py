@@ -101,6 +101,7 @@ class _Run:
         self.learning = build_learning(self.plan, is_resumed=self.start.state is not None)
         if self.start.state is not None:
             self.learning.restore(self.start.state, self.start.progress, lengthened=self.start.lengthened)
+            self.start = replace(self.start, state=None)  # it is in use now; a copy would only take memory
 
     def to_the_end(self, run_dir: Path, reporters: Reporters) -> None:
         """Train what is left, and predict; whatever happens, every reporter hears how the training ended."""

@@ -28,6 +28,8 @@ def pack(state: Any, name: str) -> tuple[Any, dict[str, Tensor]]:
 
 def _packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
+        while name in tensors:  # the keys 1 and "1" read alike, as do "a.b" and a "b" within an "a"
+            name += "_"
         tensors[name] = value
         return {"tensor": name}
     if isinstance(value, Mapping):

@@ -328,6 +328,13 @@ def test_the_example_trains_with_its_option_and_writes_predictions(
     for name in ("eval_hard.csv", "eval_soft.csv"):
         assert len((run_folder / "predictions" / name).read_text(encoding="utf-8").splitlines()) == len(images)
     assert (run_folder / "predictions" / "valid_soft.csv").is_file()
+    resume = ("train", "--resume=runs/exp", "--epochs=2")
+    refused = crowd.maskkit(*resume, cwd=tmp_path, env={"MASKKIT_DISABLE_PLUGINS": "*"})
+    assert refused.code == 1
+    assert refused.err.startswith("error: the run needs the loss poly1 of maskkit-hello 0.1.0, which is not there\n")
+    assert "Install maskkit-hello 0.1.0" in refused.err
+    done = crowd.maskkit(*resume, cwd=tmp_path, env=allow_only())
+    assert (done.code, done.err) == (0, "")
 
 
 def test_a_name_of_the_box_is_taken_from_a_guest_by_its_prefix(crowd: Overlay, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The parts of a run, found by name in the registry, with the user's options bound: nothing is built yet."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -70,19 +71,26 @@ class Part:
 
 
 def part_from_record(registry: Registry, kind: str, record: Mapping[str, Any]) -> Part:
-    """Return the part that a checkpoint's record speaks of.
+    """Return the part that a run's record speaks of; another version of its distribution is warned of.
 
     Raises:
         CheckpointError: its plugin is not there; the distribution to install is named.
     """
     try:
-        return Part.find(registry, kind, f"{record['distribution']}:{record['name']}", record["options"])
+        part = Part.find(registry, kind, f"{record['distribution']}:{record['name']}", record["options"])
     except UnknownNameError as error:
         distribution = f"{record['distribution']} {record['version']}"
         raise CheckpointError(
-            f"the checkpoint needs the {kind} {record['name']} of {distribution}, which is not there",
+            f"the run needs the {kind} {record['name']} of {distribution}, which is not there",
             hint=f"Install {distribution}, or see what became of it: maskkit list-plugins",
         ) from error
+    installed = part.offer.plugin.version
+    if installed != record["version"]:
+        warnings.warn(
+            f"the run was made with {record['distribution']} {record['version']}; {installed} is installed here",
+            stacklevel=2,
+        )
+    return part
 
 
 def choose_parts(config: TrainConfig, registry: Registry) -> dict[str, Part]:

@@ -37,6 +37,7 @@ class Record:
     origins: dict[str, str]
     precision: str
     samples_hash: str
+    components: Mapping[str, Mapping[str, Any]]
     history: History
 
 
@@ -84,7 +85,14 @@ def read_record(run_dir: Path) -> Record:
         config, _ = build(TrainConfig, [Layer(str(path), content["values"], is_file=True)])
         decisions: Mapping[str, Any] = content["decisions"]
         history = History(list(decisions["resumed_after"]), list(decisions["smaller_batches"]))
-        return Record(config, dict(content["origins"]), decisions["precision"], decisions["samples_sha256"], history)
+        return Record(
+            config=config,
+            origins=dict(content["origins"]),
+            precision=decisions["precision"],
+            samples_hash=decisions["samples_sha256"],
+            components=dict(content["components"]),
+            history=history,
+        )
     except OSError as error:
         raise CheckpointError(
             f"--resume={run_dir}: {path} cannot be read: {error.strerror}",

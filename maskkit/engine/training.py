@@ -19,7 +19,7 @@ from maskkit.engine.checkpoint import Checkpoint, checkpoint_path
 from maskkit.engine.learning import build_learning
 from maskkit.engine.memory import explaining_memory, free_memory, is_out_of_memory, smaller_batches
 from maskkit.engine.packing import pack
-from maskkit.engine.parts import Part
+from maskkit.engine.parts import Part, part_from_record
 from maskkit.engine.plan import Plan, make_plan
 from maskkit.engine.prediction import probabilities_of, write_eval
 from maskkit.engine.record import History, write_record
@@ -62,6 +62,8 @@ def _begin(config: TrainConfig, origins: Mapping[str, str], registry: Registry) 
 
 def _go_on(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
     with take_up(run_dir, config, origins) as stopped:
+        for kind, record in stopped.record.components.items():
+            part_from_record(registry, kind, record)
         reporter_parts = _reporter_parts(stopped.config, registry)
         plan = make_plan(stopped.config, stopped.origins, registry)
         check_same_samples(run_dir, samples_table(plan.samples, plan.folds), stopped.record.samples_hash)

@@ -86,6 +86,16 @@ CASES: list[Row] = [
     (f"{TRAIN} --name=..", 2, ["--name='..' must be a plain folder name, without slashes"]),
     (f"{TRAIN} --model_dir=hard.csv", 2, ["--model_dir=hard.csv is a file; it must be a folder"]),
     (f"{TRAIN} --model_dir=/proc/runs", 2, ["cannot make the run folder /proc/runs/exp: No such file or directory"]),
+    (f"{TRAIN} --name={'n' * 300}", 2, ["--name is 300 bytes long; 240 fit into a folder name"]),
+    # runs to go on with
+    ("train --resume=absent", 1, ["--resume=absent: absent/config.json cannot be read", "Name the folder of a run"]),
+    ("train --resume=hard.csv", 1, ["--resume=hard.csv: hard.csv/config.json cannot be read", "Not a directory"]),
+    ("train --resume=run", 1, ["--resume=run: run/config.json is damaged"]),
+    ("train --resume=run --lr=1", 2, ["it cannot take --lr", "It takes --epochs, --patience"]),
+    (
+        2,
+        ["--resume=run and --config=run/config.json exclude each other"],
+    ),
     # checkpoints
     ("predict absent", 1, ["there is no run folder or checkpoint absent"]),
     ("predict run", 1, ["run has no best checkpoint", "run/checkpoints/best.safetensors is missing"]),

@@ -220,7 +220,9 @@ def test_a_run_that_is_done_only_predicts_again(stopped: Path) -> None:
     metrics, curves = metrics_of(run), curves_of(run)
     weights = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
     (run / "predictions" / "valid_soft.csv").unlink()
-    assert "wrote runs/exp/predictions/valid_soft.csv" in resume(stopped)
+    said = resume(stopped)
+    assert "steps each; all are done" in said
+    assert "wrote runs/exp/predictions/valid_soft.csv" in said
     assert (metrics_of(run), curves_of(run)) == (metrics, curves)
     assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == weights
 

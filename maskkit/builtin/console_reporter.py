@@ -102,6 +102,8 @@ class _Bars:
 def _length(run: RunStart) -> str:
     """Return how long the run is, and where it goes on when it was begun before."""
     length = f"{run.epochs}, of {run.steps_per_epoch:,} steps each"
+    if run.first_epoch >= run.epochs:
+        return f"{length}; all are done"
     return f"{length}; going on with epoch {run.first_epoch + 1}" if run.first_epoch else length
 
 

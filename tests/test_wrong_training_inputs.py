@@ -92,10 +92,6 @@ CASES: list[Row] = [
     ("train --resume=hard.csv", 1, ["--resume=hard.csv: hard.csv/config.json cannot be read", "Not a directory"]),
     ("train --resume=run", 1, ["--resume=run: run/config.json is damaged"]),
     ("train --resume=run --lr=1", 2, ["it cannot take --lr", "It takes --epochs, --patience"]),
-    (
-        2,
-        ["--resume=run and --config=run/config.json exclude each other"],
-    ),
     # checkpoints
     ("predict absent", 1, ["there is no run folder or checkpoint absent"]),
     ("predict run", 1, ["run has no best checkpoint", "run/checkpoints/best.safetensors is missing"]),

@@ -174,6 +174,7 @@ class ListPluginsConfig:
     kind: Literal["all", "model", "loss", "augmentation", "dataset", "optimizer", "scheduler", "reporter", "vote"] = (
         flag("all", "Only components of this kind.")
     )
+    plugin: str | None = flag(None, "Only the plugin or distribution of this name, in full: with files and traceback.")
     format: Literal["table", "json"] = flag("table", "For people or for programs.")
     strict: bool = flag(False, "Exit with 1 when a plugin is BROKEN, in CONFLICT or EMPTY.")  # noqa: FBT003
 

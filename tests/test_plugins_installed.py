@@ -1,6 +1,7 @@
 """Plugins of strangers, really installed by pip: what breaks one leaves the others, and every command, alive."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -140,7 +141,9 @@ def test_every_plugin_is_listed_with_the_same_facts(listed: Mapping[str, Mapping
     assert set(listed) == {"maskkit", "maskkit-hello", *SOURCES}
     assert next(iter(listed)) == "maskkit"
     for record in listed.values():
-        assert list(record) == ["name", "distribution", "version", "state", "cause", "components"]
+        facts = ["name", "distribution", "version", "state", "cause", "file", "traceback", "components"]
+        assert list(record) == facts
+        assert bool(record["traceback"]) == (record["state"] == "BROKEN")
     assert [(listed[one]["name"], listed[one]["version"]) for one in SOURCES] == [
         (name, "1.2.3") for name, _ in SOURCES.values()
     ]
@@ -335,6 +338,36 @@ def test_the_example_trains_with_its_option_and_writes_predictions(
     assert "Install maskkit-hello 0.1.0" in refused.err
     done = crowd.maskkit(*resume, cwd=tmp_path, env=allow_only())
     assert (done.code, done.err) == (0, "")
+
+
+def test_a_broken_plugin_is_shown_in_full_with_its_file_and_traceback(crowd: Overlay, tmp_path: Path) -> None:
+    shown = crowd.maskkit("list-plugins", "--plugin=unimportable", cwd=tmp_path)
+    assert shown.code == 0, shown.err
+    title, cause, file, *rest = shown.out.splitlines()
+    assert title == "unimportable  guest-unimportable 1.2.3  BROKEN"
+    assert cause == f"  {CAUSES['guest-unimportable']}"
+    assert file.endswith("/guest_unimportable/__init__.py")
+    assert rest[0] == "Traceback (most recent call last):"
+    assert rest[-1] == CAUSES["guest-unimportable"]
+    assert any("guest_unimportable/__init__.py" in line for line in rest)
+
+
+def test_a_plugin_shown_in_full_tells_where_its_components_stand(crowd: Overlay, tmp_path: Path) -> None:
+    shown = crowd.maskkit("list-plugins", "--plugin=maskkit-hello", cwd=tmp_path).out
+    assert shown.splitlines()[0] == "hello  maskkit-hello 0.1.0  OK"
+    assert "maskkit_hello.losses:Poly1" in shown
+    both = crowd.maskkit("list-plugins", "--plugin=healthy", "--format=json", cwd=tmp_path).out
+    assert {record["distribution"] for record in json.loads(both)} == {"guest-healthy", "guest-namesake"}
+    refused = crowd.maskkit("list-plugins", "--plugin=hallo", cwd=tmp_path)
+    assert refusal_of(refused).endswith("error: no plugin 'hallo' is installed\n  Did you mean hello?\n")
+
+
+def test_each_call_into_a_plugin_is_traced_when_asked(crowd: Overlay, tmp_path: Path) -> None:
+    traced = crowd.maskkit("list-plugins", cwd=tmp_path, env={"MASKKIT_TRACE_PLUGINS": "1"})
+    calls = re.findall(r"^trace: (\S+) (\S+) [0-9.]+ ms$", traced.err, re.MULTILINE)
+    assert {("hello", "import"), ("hello", "maskkit_losses"), ("unimportable", "import")} <= set(calls)
+    assert ("raising", "maskkit_losses") in calls
+    assert ("hello", "maskkit_models") not in calls
 
 
 def test_a_name_of_the_box_is_taken_from_a_guest_by_its_prefix(crowd: Overlay, tmp_path: Path) -> None:

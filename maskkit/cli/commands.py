@@ -61,10 +61,12 @@ def vote(config: VoteConfig, _: Mapping[str, str]) -> int:
 
 def list_plugins(config: ListPluginsConfig, _: Mapping[str, str]) -> int:
     """Print what is installed, for people or for programs."""
-    from maskkit.cli.listing import is_unwell, print_json, print_table
+    from maskkit.cli.listing import is_unwell, plugins_named, print_in_full, print_json, print_table
 
     plugins = _registry().plugins
-    show = print_json if config.format == "json" else print_table
+    if config.plugin is not None:
+        plugins = plugins_named(config.plugin, plugins)
+    show = print_json if config.format == "json" else print_in_full if config.plugin else print_table
     show(plugins, config.kind)
     return 1 if config.strict and any(is_unwell(plugin) for plugin in plugins) else 0
 

@@ -3,11 +3,16 @@
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import redirect_stdout
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from typing import Any
 
 import pluggy
 
@@ -15,9 +20,10 @@ from maskkit.errors import nearest
 from maskkit.plugin import hookspecs
 from maskkit.plugin.component import Component
 
-__all__ = ["BUILTIN", "DISABLE_VARIABLE", "Plugin", "State", "discover"]
+__all__ = ["BUILTIN", "DISABLE_VARIABLE", "TRACE_VARIABLE", "Plugin", "State", "discover"]
 
 DISABLE_VARIABLE = "MASKKIT_DISABLE_PLUGINS"
+TRACE_VARIABLE = "MASKKIT_TRACE_PLUGINS"
 BUILTIN = "builtin"
 """The name of the plugin that ships in the box."""
 
@@ -34,7 +40,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Plugin:
-    """An installed plugin, what became of it, and what it offers by kind."""
+    """An installed plugin, what became of it, and what it offers by kind.
+
+    file: where its module stands, "" when that cannot be told; traceback: of what broke it.
+    """
 
     name: str
     distribution: str
@@ -42,6 +51,8 @@ class Plugin:
     state: State
     cause: str = ""
     components: Mapping[str, tuple[Component, ...]] = field(default_factory=dict)
+    file: str = ""
+    traceback: str = ""
 
     @property
     def is_builtin(self) -> bool:
@@ -51,45 +62,71 @@ class Plugin:
 def discover(environment: Mapping[str, str] = os.environ) -> list[Plugin]:
     """Return every installed plugin: maskkit's own first, then by name and distribution."""
     disabled = {name.strip() for name in environment.get(DISABLE_VARIABLE, "").split(",") if name.strip()}
-    plugins = [_examine(entry, disabled) for entry in entry_points(group=hookspecs.ENTRY_POINT_GROUP)]
+    plugins = [_examine(entry, disabled, environment) for entry in entry_points(group=hookspecs.ENTRY_POINT_GROUP)]
     return sorted(plugins, key=lambda plugin: (not plugin.is_builtin, plugin.name, plugin.distribution))
 
 
-def _examine(entry: EntryPoint, disabled: set[str]) -> Plugin:
+def _examine(entry: EntryPoint, disabled: set[str], environment: Mapping[str, str]) -> Plugin:
     distribution = entry.dist.name if entry.dist else "unknown"
     version = entry.dist.version if entry.dist else "unknown"
 
-    def found(state: State, cause: str = "", components: Mapping[str, tuple[Component, ...]] | None = None) -> Plugin:
-        return Plugin(entry.name, distribution, version, state, cause, components or {})
+    def found(state: State, cause: str = "", **details: Any) -> Plugin:
+        return Plugin(entry.name, distribution, version, state, cause, file=_file(entry), **details)
 
     is_builtin = entry.name == BUILTIN and distribution == "maskkit"
     if not is_builtin and disabled & {"*", entry.name, distribution}:
         return found(State.DISABLED, f"switched off by {DISABLE_VARIABLE}")
     try:
         with redirect_stdout(sys.stderr):  # what it prints must not mix with what maskkit prints for programs
-            components = _collect(entry)
+            components = _collect(entry, is_traced=environment.get(TRACE_VARIABLE, "") not in {"", "0"})
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  a plugin may raise anything, SystemExit at import included
-        return found(State.BROKEN, _cause(error))
+        return found(State.BROKEN, _cause(error), traceback="".join(traceback.format_exception(error)))
     if not components:
         return found(State.EMPTY, _why_empty(entry))
     return found(State.OK, components=components)
 
 
-def _collect(entry: EntryPoint) -> dict[str, tuple[Component, ...]]:
+def _collect(entry: EntryPoint, *, is_traced: bool) -> dict[str, tuple[Component, ...]]:
     """Import one plugin and call its hooks, in a manager of its own so that nobody else is in the way."""
+    trace = partial(_traced, entry.name) if is_traced else nullcontext
     manager = pluggy.PluginManager("maskkit")
     manager.add_hookspecs(hookspecs)
-    manager.register(entry.load(), name=entry.name)
+    with trace("import"):
+        module = entry.load()
+    manager.register(module, name=entry.name)
     manager.check_pending()  # without it a misspelled hook goes unnoticed
     offered = {}
     for kind, hook in hookspecs.KINDS.items():
-        answers = getattr(manager.hook, hook.__name__)()
-        components = tuple(component for answer in answers for component in _checked(hook.__name__, answer))
+        caller = getattr(manager.hook, hook.__name__)
+        if not caller.get_hookimpls():
+            continue
+        with trace(hook.__name__):
+            components = tuple(component for answer in caller() for component in _checked(hook.__name__, answer))
         if components:
             offered[kind] = components
     return offered
+
+
+@contextmanager
+def _traced(plugin: str, call: str) -> Iterator[None]:
+    """Print how long one call into a plugin took, also when it fails."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        print(f"trace: {plugin} {call} {1000 * (time.perf_counter() - started):.1f} ms", file=sys.stderr)
+
+
+def _file(entry: EntryPoint) -> str:
+    """Return the file of an entry point's module or, when it was not imported, of the package that it lies in."""
+    try:
+        spec = getattr(sys.modules.get(entry.module), "__spec__", None)
+        spec = spec or find_spec(entry.module.partition(".")[0])  # a dotted name would import its package
+    except (ImportError, ValueError, AttributeError):
+        return ""
+    return (spec.origin if spec else "") or ""
 
 
 def _checked(hook: str, answer: object) -> list[Component]:

@@ -1,9 +1,13 @@
 """Who owns which name: the registry of what plugins offer, and the discovery that keeps one plugin from another."""
 
+import json
+import os
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from conftest import Runner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +62,35 @@ def test_a_name_of_one_owner_stands_alone_or_with_plugin_or_distribution() -> No
 def test_an_offer_knows_its_kind_and_its_record() -> None:
     offer = Registry([BOX, HELLO]).find("loss", "poly1")
     assert (offer.kind, offer.component.summary) == ("loss", "The one called poly1")
+
+
+HANGING = """
+import time
+for _ in range(100):
+    try:
+        time.sleep(1)
+    except Exception:
+        pass
+"""
+
+
+def test_a_plugin_that_hangs_is_given_up_and_the_others_go_on(maskkit: Runner, tmp_path: Path) -> None:
+    facts = tmp_path / "guest_hanging-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Name: guest-hanging\nVersion: 1.0\n", encoding="utf-8")
+    (facts / "entry_points.txt").write_text("[maskkit]\nhanging = guest_hanging\n", encoding="utf-8")
+    (tmp_path / "guest_hanging.py").write_text(HANGING, encoding="utf-8")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    env = {"MASKKIT_DISABLE_PLUGINS": "", "MASKKIT_PLUGIN_TIMEOUT": "0.3", "PYTHONPATH": path}
+    shown = maskkit("list-plugins", "--format=json", env=env, timeout=60)
+    assert shown.code == 0, shown.err
+    by_name = {record["name"]: record for record in json.loads(shown.out)}
+    assert by_name["hanging"]["state"] == "BROKEN"
+    assert (
+        by_name["hanging"]["cause"] == "GivenUp: no answer within 0.3 s; MASKKIT_PLUGIN_TIMEOUT=0.6 would wait longer"
+    )
+    assert "guest_hanging.py" in by_name["hanging"]["traceback"]
+    assert by_name["builtin"]["state"] == "OK"
 
 
 def test_one_name_in_two_kinds_is_no_conflict() -> None:

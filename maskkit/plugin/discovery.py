@@ -3,13 +3,11 @@
 import os
 import re
 import sys
-import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any
@@ -19,11 +17,11 @@ import pluggy
 from maskkit.errors import nearest
 from maskkit.plugin import hookspecs
 from maskkit.plugin.component import Component
+from maskkit.plugin.watching import time_limit, traced
 
-__all__ = ["BUILTIN", "DISABLE_VARIABLE", "TRACE_VARIABLE", "Plugin", "State", "discover"]
+__all__ = ["BUILTIN", "DISABLE_VARIABLE", "Plugin", "State", "discover"]
 
 DISABLE_VARIABLE = "MASKKIT_DISABLE_PLUGINS"
-TRACE_VARIABLE = "MASKKIT_TRACE_PLUGINS"
 BUILTIN = "builtin"
 """The name of the plugin that ships in the box."""
 
@@ -77,8 +75,9 @@ def _examine(entry: EntryPoint, disabled: set[str], environment: Mapping[str, st
     if not is_builtin and disabled & {"*", entry.name, distribution}:
         return found(State.DISABLED, f"switched off by {DISABLE_VARIABLE}")
     try:
-        with redirect_stdout(sys.stderr):  # what it prints must not mix with what maskkit prints for programs
-            components = _collect(entry, is_traced=environment.get(TRACE_VARIABLE, "") not in {"", "0"})
+        # What it prints must not mix with what maskkit prints for programs.
+        with redirect_stdout(sys.stderr), time_limit(environment):
+            components = _collect(entry, environment)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  a plugin may raise anything, SystemExit at import included
@@ -88,12 +87,11 @@ def _examine(entry: EntryPoint, disabled: set[str], environment: Mapping[str, st
     return found(State.OK, components=components)
 
 
-def _collect(entry: EntryPoint, *, is_traced: bool) -> dict[str, tuple[Component, ...]]:
+def _collect(entry: EntryPoint, environment: Mapping[str, str]) -> dict[str, tuple[Component, ...]]:
     """Import one plugin and call its hooks, in a manager of its own so that nobody else is in the way."""
-    trace = partial(_traced, entry.name) if is_traced else nullcontext
     manager = pluggy.PluginManager("maskkit")
     manager.add_hookspecs(hookspecs)
-    with trace("import"):
+    with traced(entry.name, "import", environment):
         module = entry.load()
     manager.register(module, name=entry.name)
     manager.check_pending()  # without it a misspelled hook goes unnoticed
@@ -102,21 +100,11 @@ def _collect(entry: EntryPoint, *, is_traced: bool) -> dict[str, tuple[Component
         caller = getattr(manager.hook, hook.__name__)
         if not caller.get_hookimpls():
             continue
-        with trace(hook.__name__):
+        with traced(entry.name, hook.__name__, environment):
             components = tuple(component for answer in caller() for component in _checked(hook.__name__, answer))
         if components:
             offered[kind] = components
     return offered
-
-
-@contextmanager
-def _traced(plugin: str, call: str) -> Iterator[None]:
-    """Print how long one call into a plugin took, also when it fails."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        print(f"trace: {plugin} {call} {1000 * (time.perf_counter() - started):.1f} ms", file=sys.stderr)
 
 
 def _file(entry: EntryPoint) -> str:

@@ -205,8 +205,10 @@ def test_data_that_moved_are_found_again_where_the_flag_says(stopped: Path, face
 
 @pytest.mark.slow
 def test_more_epochs_go_on_along_the_schedule_of_a_run_that_long(stopped: Path) -> None:
-    """A cosine over 9 epochs, of which the first two were trained along one over 6."""
-    assert resume(stopped, "--epochs=9").startswith("exit code 0")
+    """A cosine over 9 epochs, of which the first two were trained along one over 6; the second try knows of 9 too."""
+    longer = ("train", "--resume=runs/exp", "--epochs=9")
+    assert attempt(stopped, longer, fatal_write=5) == -signal.SIGKILL  # after config.json, before any checkpoint
+    assert resume(stopped).startswith("exit code 0")
     metrics = metrics_of(stopped / "runs" / "exp")
     assert [int(row["epoch"]) for row in metrics] == list(range(9))
     rates = [float(row["lr"]) for row in metrics[2:]]

@@ -43,13 +43,17 @@ class Stopped:
         return replace(before, resumed_after=[*before.resumed_after, self.start.progress.epochs_done])
 
 
-def last_start(run_dir: Path, *, lengthened: bool = False) -> Start:
-    """Return the start at the last checkpoint of a run, at nothing when it has none yet."""
+def last_start(run_dir: Path, config: TrainConfig) -> Start:
+    """Return the start at the last checkpoint of a run, at nothing when it has none yet.
+
+    Whether the run was lengthened is asked of the checkpoint: config.json may tell a length that none has learned of.
+    """
     path = checkpoint_path(run_dir, "last")
     if not path.is_file():
         return Start()
-    state = Checkpoint.load(path).state
-    return Start(state, Progress.from_state(state["progress"]), lengthened)
+    checkpoint = Checkpoint.load(path)
+    progress = Progress.from_state(checkpoint.state["progress"])
+    return Start(checkpoint.state, progress, lengthened=checkpoint.description["epochs"] != config.epochs)
 
 
 @contextmanager
@@ -65,9 +69,9 @@ def take_up(run_dir: Path, config: TrainConfig, origins: Mapping[str, str]) -> I
     with locked(run_dir):
         for leftover in run_dir.rglob(".*.tmp"):  # of a process that was killed while it wrote
             leftover.unlink()
-        start = last_start(run_dir, lengthened=config.epochs != record.config.epochs and "epochs" in given)
         changes: dict[str, Any] = {name: getattr(config, name) for name in given}
         continued = replace(record.config, **changes)
+        start = last_start(run_dir, continued)
         _check_length(run_dir, continued, start)
         sources = record.origins | dict.fromkeys(given, "flag, on resuming")
         yield Stopped(continued, sources, record, start)

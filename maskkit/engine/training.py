@@ -150,7 +150,7 @@ class _Run:
             origins["batch_size"] = f"halved when memory ran out ({origins['batch_size']})"
             origins["accumulate"] = f"doubled when memory ran out ({origins['accumulate']})"
         self.plan = replace(self.plan, config=smaller, origins=origins)
-        self.start = last_start(run_dir, lengthened=self.start.lengthened)
+        self.start = last_start(run_dir, smaller)
         write_record(run_dir, self.plan, self.history)
         self._build()
 
@@ -190,6 +190,7 @@ class _Run:
             "std": classifier.std,
             "precision": classifier.precision.name,
             "epoch": result.epoch,
+            "epochs": plan.config.epochs,
             "metrics": dict(result.metrics),
             "notice": plan.samples.notice,
         }

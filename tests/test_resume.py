@@ -254,6 +254,15 @@ def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
         assert said.startswith("exit code 1\nerror: --resume=runs/exp: runs/exp/config.json is damaged")
 
 
+@pytest.mark.slow
+def test_a_checkpoint_of_weights_alone_is_refused(stopped: Path) -> None:
+    checkpoints = stopped / "runs" / "exp" / "checkpoints"
+    shutil.copy(checkpoints / "best.safetensors", checkpoints / "last.safetensors")
+    said = resume(stopped)
+    assert "exit code 1" in said
+    assert "no run can go on from runs/exp/checkpoints/last.safetensors: it lacks 'progress'" in said
+
+
 @contextmanager
 def running(environment: dict[str, str], place: Path, *words: str | Path) -> Iterator["subprocess.Popen[str]"]:
     """Start the installed command in a session of its own, and yield it when its second epoch is done."""

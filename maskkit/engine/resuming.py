@@ -11,7 +11,7 @@ from maskkit.engine.checkpoint import Checkpoint, checkpoint_path
 from maskkit.engine.progress import Progress
 from maskkit.engine.record import History, Record, read_record
 from maskkit.engine.run_folder import locked
-from maskkit.errors import UsageError
+from maskkit.errors import CheckpointError, UsageError
 
 __all__ = ["Start", "Stopped", "last_start", "take_up"]
 
@@ -47,13 +47,19 @@ def last_start(run_dir: Path, config: TrainConfig) -> Start:
     """Return the start at the last checkpoint of a run, at nothing when it has none yet.
 
     Whether the run was lengthened is asked of the checkpoint: config.json may tell a length that none has learned of.
+
+    Raises:
+        CheckpointError: it is damaged, or holds weights alone.
     """
     path = checkpoint_path(run_dir, "last")
     if not path.is_file():
         return Start()
     checkpoint = Checkpoint.load(path)
-    progress = Progress.from_state(checkpoint.state["progress"])
-    return Start(checkpoint.state, progress, lengthened=checkpoint.description["epochs"] != config.epochs)
+    try:
+        progress = Progress.from_state(checkpoint.state["progress"])
+        return Start(checkpoint.state, progress, lengthened=checkpoint.description["epochs"] != config.epochs)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"no run can go on from {path}: it lacks {error}") from error
 
 
 @contextmanager

@@ -8,6 +8,10 @@ from maskkit.flags import MISSING, flag
 
 __all__ = ["EvaluateConfig", "ListPluginsConfig", "PredictConfig", "TrainConfig", "VersionConfig", "VoteConfig"]
 
+Kind = Literal[
+    "model", "loss", "augmentation", "mix", "dataset", "optimizer", "scheduler", "reporter", "vote", "command"
+]  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -32,6 +36,8 @@ class TrainConfig:
     )
     augmentation: str = flag("BaseAugmentation", "Preprocessing and augmentation.", section="Data", kind="augmentation")
     augmentation_args: dict[str, Any] = flag({}, "Options of the augmentation.", section="Data")
+    mix: str | None = flag(None, "How the images of a batch are mixed with each other.", section="Data", kind="mix")
+    mix_args: dict[str, Any] = flag({}, "Options of the mix.", section="Data")
     resize: tuple[int, int] = flag(
         (128, 96), "Height and width that the network sees.", section="Data", minimum=16, maximum=4096
     )
@@ -171,9 +177,7 @@ class VoteConfig:
 class ListPluginsConfig:
     """List every plugin: where it comes from, its state and cause, and what it offers."""
 
-    kind: Literal["all", "model", "loss", "augmentation", "dataset", "optimizer", "scheduler", "reporter", "vote"] = (
-        flag("all", "Only components of this kind.")
-    )
+    kind: Literal["all", Kind] = flag("all", "Only components of this kind.")
     plugin: str | None = flag(None, "Only the plugin or distribution of this name, in full: with files and traceback.")
     format: Literal["table", "json"] = flag("table", "For people or for programs.")
     strict: bool = flag(False, "Exit with 1 when a plugin is BROKEN, in CONFLICT or EMPTY.")  # noqa: FBT003

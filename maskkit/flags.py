@@ -70,6 +70,11 @@ class Flag:
         return self.word and self.default == ()
 
     @property
+    def spelling(self) -> str:
+        """How help and errors name it."""
+        return self.name.upper() if self.word else f"--{self.name}"
+
+    @property
     def type_name(self) -> str:
         return describe(self.annotation)
 
@@ -83,10 +88,9 @@ class Flag:
             converted = convert(value, self.annotation)
             self._check_bounds(converted)
         except ValueError as error:
-            spelled = self.name.upper() if self.word else f"--{self.name}"
             received = repr(value)
             shown = received if len(received) <= _LONGEST_SHOWN else f"{received[:_LONGEST_SHOWN]}.."
-            raise UsageError(f"{spelled} {error}; received {shown}") from None
+            raise UsageError(f"{self.spelling} {error}; received {shown}") from None
         return converted
 
     def _check_bounds(self, value: Any) -> None:
@@ -149,7 +153,7 @@ def build(config: type[Config], layers: Iterable[Layer]) -> tuple[Config, dict[s
             sources[name] = layer.source
     for one in flags.values():
         if one.default is MISSING and one.name not in values:
-            raise UsageError(f"{one.name.upper()} is missing: {one.text}")
+            raise UsageError(f"{one.spelling} is missing: {one.text}")
     return config(**values), sources
 
 

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import maskkit as package
-from maskkit.cli.shell import COMMANDS, main
+from maskkit.cli.catalogue import COMMANDS
+from maskkit.cli.shell import main
 from maskkit.config import TrainConfig
 from maskkit.flags import Layer, as_json, build, flags_of, read_config_file
 

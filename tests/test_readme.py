@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from maskkit.cli.arguments import read_arguments
-from maskkit.cli.shell import COMMANDS
+from maskkit.cli.catalogue import COMMANDS
 from maskkit.config import TrainConfig
 from maskkit.flags import Layer, build, flags_of
 from maskkit.labels import age_group, encode

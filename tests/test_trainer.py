@@ -311,6 +311,7 @@ class Bench:
         network: nn.Module = changes.pop("network", pixels)()
         view = VIEWS[changes.pop("view", "multi")]
         augmentation = Augmentation(augmentations.base(size=(SIDE, SIDE)).prepare, changes.pop("augment", None))
+        mix = changes.pop("mix", None)
         make_optimizer = changes.pop("optimizer", optimizers.sgd)
         optimizer = make_optimizer(network.parameters(), lr=changes.pop("lr", STILL), weight_decay=0.0)
         settings = Settings(epochs=1, batch_size=8, accumulate=1, seed=3, log_interval=3, clip_norm=None, patience=0)
@@ -330,6 +331,7 @@ class Bench:
                 torch.amp.GradScaler("cpu", enabled=precision.needs_scaler),
             ),
             augmentation=augmentation,
+            mix=mix,
             loader=loader,
             samples=samples,
             train_rows=torch.arange(NUM_TRAIN),

@@ -47,6 +47,16 @@ def maskkit_augmentations() -> Iterable[Component]:
 
 
 @hookimpl
+def maskkit_mixes() -> Iterable[Component]:
+    for name, summary in {
+        "mixup": "Each image blended with its neighbour in the batch",
+        "cutmix": "A rectangle of its neighbour pasted into each image",
+        "half_face": "Left half of each image, right half of an old person's",
+    }.items():
+        yield Component(name=name, target=f"maskkit.builtin.mixes:{name}", summary=summary)
+
+
+@hookimpl
 def maskkit_datasets() -> Iterable[Component]:
     datasets = {
         "MaskSplitByProfileDataset": (

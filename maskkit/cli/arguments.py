@@ -84,9 +84,7 @@ def _converts(flag: Flag, text: str) -> bool:
 
 def _check_words(words: list[str], flags: Mapping[str, Flag], command: str) -> None:
     places = [flag for flag in flags.values() if flag.word]
-    if any(place.takes_many_words for place in places):
-        return
-    if len(words) > len(places):
+    if len(words) > len(places) and not any(place.takes_many_words for place in places):
         extra = words[len(places)]
         near = nearest(extra.partition("=")[0], flags)
         advice = f"Did you mean --{near}?" if near else f"Flags begin with --; see: maskkit {command} --help"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from maskkit.cli.command import Command
     from maskkit.plugin.registry import Registry
 
-__all__ = ["evaluate", "list_plugins", "predict", "show_help", "show_overview", "train", "version", "vote"]
+__all__ = ["evaluate", "guest", "list_plugins", "predict", "show_help", "show_overview", "train", "version", "vote"]
 
 
 def train(config: TrainConfig, sources: Mapping[str, str]) -> int:
@@ -81,12 +81,31 @@ def version(_: VersionConfig, __: Mapping[str, str]) -> int:
     return 0
 
 
-def show_overview(commands: "Mapping[str, Command]") -> int:
-    """Print the help of maskkit itself."""
+def show_overview() -> int:
+    """Print the help of maskkit itself, with the commands that plugins add."""
+    from maskkit.cli.catalogue import COMMANDS
     from maskkit.cli.help import overview
 
-    print(overview(commands))
+    registry = _registry()
+    own = {name: command.summary for name, command in COMMANDS.items()}
+    guests = [name for name in registry.names("command") if name not in COMMANDS]
+    print(overview(own, {name: registry.find("command", name).component.summary for name in guests}))
     return 0
+
+
+def guest(word: str) -> "Command":
+    """Return the command of a plugin that was asked for by name, with dashes or underscores.
+
+    Raises:
+        UnknownNameError: nobody offers it.
+        PluginError: its function cannot be imported, or has not the form of a command.
+    """
+    from maskkit.cli.guests import guest_command
+
+    registry = _registry()
+    names = registry.names("command")
+    name = next((name for name in names if name.replace("_", "-") == word.replace("_", "-")), word)
+    return guest_command(registry.find("command", name), name)
 
 
 def show_help(command: "Command") -> int:
@@ -114,6 +133,7 @@ def _rest_idle_threads() -> None:
 
 
 def _registry() -> "Registry":
+    from maskkit.cli.catalogue import COMMANDS
     from maskkit.plugin.registry import Registry
 
-    return Registry.discovered()
+    return Registry.discovered(COMMANDS)

@@ -18,9 +18,11 @@ __all__ = ["command_help", "overview"]
 _INDENT = 30
 
 
-def overview(commands: Mapping[str, "Command"]) -> str:
-    """Return the help of `maskkit` itself: its commands, a line each."""
-    rows = [f"  {name:<14}{command.summary}" for name, command in commands.items()]
+def overview(commands: Mapping[str, str], guests: Mapping[str, str]) -> str:
+    """Return the help of `maskkit` itself: by name, the summary of its own commands and of those of plugins."""
+    rows = [f"  {name:<13} {summary}" for name, summary in commands.items()]
+    if guests:
+        rows += ["", "Commands of plugins:", *(f"  {name:<13} {summary}" for name, summary in guests.items())]
     return "\n".join(
         [
             "maskkit: train, predict and vote on the 18-class mask task; everything is a plugin.",

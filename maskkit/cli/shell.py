@@ -17,68 +17,18 @@ from typing import Any
 
 from maskkit.cli import commands
 from maskkit.cli.arguments import read_arguments
+from maskkit.cli.catalogue import COMMANDS
 from maskkit.cli.command import Command
-from maskkit.config import (
-    EvaluateConfig,
-    ListPluginsConfig,
-    PredictConfig,
-    TrainConfig,
-    VersionConfig,
-    VoteConfig,
-)
-from maskkit.errors import MaskkitError, UnknownNameError, UsageError, nearest
+from maskkit.errors import MaskkitError, UsageError
 from maskkit.flags import Flag, Layer, build, flag, flags_of, read_config_file
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["main"]
 
 INTERRUPTED, TERMINATED = 130, 143
 
 
 class _Terminated(KeyboardInterrupt):
     """The process was asked to end, as a scheduler of jobs does; it is cleaned up after as after Ctrl-C."""
-
-
-COMMANDS = {
-    command.name: command
-    for command in (
-        Command(
-            "train",
-            TrainConfig,
-            commands.train,
-            (
-                "maskkit train",
-                "maskkit train --data_dir=train/images --model=Efficientnet_b3 --epochs=30 --batch_size=16",
-                "maskkit train --classification=mask --criterion=focal --criterion_args=gamma=1.5",
-            ),
-            takes_config_file=True,
-        ),
-        Command(
-            "predict", PredictConfig, commands.predict, ("maskkit predict runs/exp --images=photos --out=answers",)
-        ),
-        Command(
-            "evaluate",
-            EvaluateConfig,
-            commands.evaluate,
-            ("maskkit evaluate runs/exp", "maskkit evaluate submission.csv --truth=answers.csv"),
-        ),
-        Command(
-            "vote",
-            VoteConfig,
-            commands.vote,
-            (
-                "maskkit vote runs/*/predictions/eval_soft.csv --out=vote.csv",
-                "maskkit vote --mask=m.csv --gender=g1.csv,g2.csv --age=a.csv --out=vote.csv",
-            ),
-        ),
-        Command(
-            "list-plugins",
-            ListPluginsConfig,
-            commands.list_plugins,
-            ("maskkit list-plugins --kind=loss", "maskkit list-plugins --format=json --strict"),
-        ),
-        Command("version", VersionConfig, commands.version, ("maskkit version",)),
-    )
-}
 
 
 class Job:
@@ -121,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _dispatch(tokens: list[str]) -> int:
     if not tokens or tokens[0] in {"-h", "--help", "help"}:
-        return commands.show_overview(COMMANDS)
+        return commands.show_overview()
     command = _command_named(tokens[0])
     if {"-h", "--help"} & set(tokens[1:]):
         return commands.show_help(command)
@@ -132,11 +82,7 @@ def _dispatch(tokens: list[str]) -> int:
 
 def _command_named(word: str) -> Command:
     name = {"--version": "version"}.get(word, word.replace("_", "-"))
-    if name not in COMMANDS:
-        near = nearest(name, COMMANDS)
-        advice = f"Did you mean {near}?" if near else f"Commands: {', '.join(COMMANDS)}."
-        raise UnknownNameError(f"unknown command {word!r}", hint=advice)
-    return COMMANDS[name]
+    return COMMANDS[name] if name in COMMANDS else commands.guest(word)
 
 
 def _ask_fire(command: Command, tokens: list[str]) -> Job:
@@ -173,8 +119,8 @@ def _fill(command: Command, words: tuple[str, ...], texts: Mapping[str, str]) ->
     if command.takes_config_file and "config" in values:
         layers.append(read_config_file(flags_of(_ConfigFile)["config"].convert(values.pop("config"))))
     places = [one for one in flags_of(command.config).values() if one.word]
-    for place, word in zip(places, words, strict=False):
-        values[place.name] = list(words) if place.takes_many_words else word
+    for position, place in enumerate(places[: len(words)]):
+        values[place.name] = list(words[position:]) if place.takes_many_words else words[position]
     layers.append(Layer("flag", values))
     return build(command.config, layers)
 

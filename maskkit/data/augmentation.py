@@ -19,13 +19,16 @@ class Draws:
     What a sample draws depends on `seed`, `epoch`, its number in `samples` (int64 [B]) and on how much was drawn
     before, and on nothing else: not on the worker, the process or the other samples of its batch. They are the
     splitmix64 numbers of Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014), and come on
-    the device of `samples`.
+    `device`, or where `samples` are.
     """
 
-    def __init__(self, seed: int, epoch: int, samples: torch.Tensor) -> None:
+    def __init__(
+        self, seed: int, epoch: int, samples: torch.Tensor, *, device: torch.device | str | None = None
+    ) -> None:
         key = _scrambled(torch.full_like(samples, _signed(seed)) + _GOLDEN)
         key = _scrambled((key ^ _signed(epoch)) + _GOLDEN)
-        self._keys = _scrambled((key ^ samples) + _GOLDEN)
+        self._host_keys = _scrambled((key ^ samples) + _GOLDEN)
+        self._keys = self._host_keys.to(device or samples.device, non_blocking=True)
         self._num_drawn = 0
 
     def uniform(self, *shape: int) -> torch.Tensor:
@@ -43,15 +46,16 @@ class Draws:
         return pairs[:, :count].reshape(len(self._keys), *shape)
 
     def seeds(self) -> list[int]:
-        """Return one 63-bit seed a sample, for a generator of another library (on a GPU, this waits for the device)."""
-        return [int(seed) for seed in _shifted(self._bits(1), 1).flatten().tolist()]
+        """Return one 63-bit seed a sample, for a generator of another library; where `samples` are, so on the CPU."""
+        return [int(seed) for seed in _shifted(self._bits(1, self._host_keys), 1).flatten().tolist()]
 
-    def _bits(self, count: int) -> torch.Tensor:
+    def _bits(self, count: int, keys: torch.Tensor | None = None) -> torch.Tensor:
         """Return the next `count` 64-bit numbers of each sample, int64 [B, count]."""
+        keys = self._keys if keys is None else keys
         first = self._num_drawn + 1
         self._num_drawn += count
-        steps = torch.arange(first, first + count, device=self._keys.device) * _GOLDEN
-        return _scrambled(self._keys[:, None] + steps)
+        steps = torch.arange(first, first + count, device=keys.device) * _GOLDEN
+        return _scrambled(keys[:, None] + steps)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from maskkit.labels import View
 
@@ -14,10 +15,12 @@ __all__ = ["Objective"]
 
 
 class Objective(nn.Module):
-    """The mean of the heads' losses, always in float32: (logits [B, num_outputs], answers int64 [B]) -> scalar.
+    """The mean of the heads' losses, always in float32: (logits [B, num_outputs], answers) -> scalar.
 
-    `make_loss` is a loss factory with the user's options bound; `answers` int64 [N] are the training set's classes
-    0..17, from which each head's class counts are taken.
+    The answers are classes 0..17, int64 [B], or soft targets over them, float [B, 18], for losses that take such.
+
+    `make_loss` is a loss factory with the user's options bound; the `answers` int64 [N] to build it with are the
+    training set's, from which each head's class counts are taken.
     """
 
     classes: Tensor
@@ -37,10 +40,19 @@ class Objective(nn.Module):
 
     def forward(self, logits: Tensor, answers: Tensor) -> Tensor:
         parts = self.view.split(logits.float())
-        losses = [
-            loss(part, classes[answers]) for loss, part, classes in zip(self.losses, parts, self.classes, strict=True)
-        ]
+        targets = self._targets(answers)
+        losses = [loss(part, target) for loss, part, target in zip(self.losses, parts, targets, strict=True)]
         return torch.stack(losses).mean()
+
+    def _targets(self, answers: Tensor) -> list[Tensor]:
+        """Return each head's targets: its own classes, or the sums of the soft targets over each of them."""
+        if not answers.is_floating_point():
+            return [classes[answers] for classes in self.classes]
+        widths = [head.num_classes for head in self.view.heads]
+        return [
+            answers @ functional.one_hot(classes, width).to(answers.dtype)
+            for classes, width in zip(self.classes, widths, strict=True)
+        ]
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the probabilities float32 [B, num_classes] that the view composes of the heads' softmaxes."""

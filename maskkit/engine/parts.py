@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskkit.config import TrainConfig
-from maskkit.errors import CheckpointError, MaskkitError, PluginError, UnknownNameError, UsageError
+from maskkit.errors import CheckpointError, MaskkitError, UnknownNameError, UsageError
 from maskkit.plugin.component import Component
 from maskkit.plugin.options import bound, options_of
 from maskkit.plugin.registry import Offer, Registry
@@ -41,17 +41,9 @@ class Part:
             raise
         except Exception as error:
             if not isinstance(error, ValueError) or not self.options:
-                raise self._failure(error) from error
+                raise self.offer.failure(error) from error
             given = ", ".join(f"{name}={value}" for name, value in self.options.items())
             raise UsageError(f"{self.offer.kind} {self.component.name} refuses its options {given}: {error}") from error
-
-    def _failure(self, error: Exception) -> PluginError:
-        plugin = self.offer.plugin
-        return PluginError(
-            f"{self.offer.kind} {self.component.name} of {plugin.distribution} {plugin.version} failed:"
-            f" {type(error).__name__}: {error}",
-            hint=f"--debug shows where; MASKKIT_DISABLE_PLUGINS={plugin.name} does without this plugin.",
-        )
 
     @property
     def component(self) -> Component:
@@ -106,6 +98,8 @@ def choose_parts(config: TrainConfig, registry: Registry) -> dict[str, Part]:
         "optimizer": (config.optimizer, config.optimizer_args),
         "scheduler": (scheduler, scheduler_options),
     }
+    if config.mix is not None:
+        asked["mix"] = (config.mix, config.mix_args)
     parts = {kind: Part.find(registry, kind, name, options) for kind, (name, options) in asked.items()}
     return parts | {"loss": _loss(config, registry)}
 
@@ -122,6 +116,12 @@ def _scheduler(config: TrainConfig) -> tuple[str, dict[str, Any]]:
 
 def _loss(config: TrainConfig, registry: Registry) -> Part:
     options = dict(config.criterion_args)
+    if config.mix is not None and not registry.find("loss", config.criterion).component.soft_targets:
+        able = [name for name in registry.names("loss") if registry.find("loss", name).component.soft_targets]
+        raise UsageError(
+            f"--mix={config.mix} gives soft targets, which the loss {config.criterion} does not take",
+            hint=f"Use --criterion={', '.join(able[:-1])} or {able[-1]}, or leave --mix out.",
+        )
     if config.class_weights != "none":
         if "class_weights" not in options_of(registry.find("loss", config.criterion)):
             raise UsageError(

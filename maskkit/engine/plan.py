@@ -18,7 +18,8 @@ from maskkit.engine.parts import Part, choose_parts
 from maskkit.engine.sources import Sources, find_sources
 from maskkit.engine.weights import check_source
 from maskkit.errors import DataError, UsageError
-from maskkit.labels import View, view_named
+from maskkit.labels import NUM_CLASSES, View, view_named
+from maskkit.plugin.contracts import Mix
 from maskkit.plugin.registry import Registry
 
 __all__ = ["Plan", "make_plan"]
@@ -39,6 +40,7 @@ class Plan:
     device: torch.device
     precision: Precision
     augmentation: Augmentation
+    mix: Mix | None
     folds: NDArray[np.int64]
     pretrained: bool
     num_workers: int
@@ -100,6 +102,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
         device=device,
         precision=precision,
         augmentation=augmentation,
+        mix=parts["mix"].build(num_classes=NUM_CLASSES) if "mix" in parts else None,
         folds=folds,
         pretrained=pretrained,
         num_workers=choose_workers(config.num_workers, device),

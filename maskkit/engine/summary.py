@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from maskkit.config import TrainConfig
 from maskkit.engine.classifier import Classifier
 from maskkit.engine.device import usable_cores
 from maskkit.engine.plan import Plan
@@ -20,7 +21,7 @@ def run_start(run_dir: Path, plan: Plan, classifier: Classifier, progress: Progr
         "data": _data(plan),
         "learn": f"{plan.view.name}, {plan.view.num_classes} classes; {plan.parts['loss'].component.name} loss",
         "model": _model(plan, classifier),
-        "images": f"{config.resize[0]}x{config.resize[1]}, {config.augmentation}, {_batches(plan)}",
+        "images": f"{config.resize[0]}x{config.resize[1]}, {_variation(config)}, {_batches(plan)}",
         "device": f"{plan.device}, {usable_cores()} cores, {plan.num_workers} decoding;"
         f" {plan.precision.name} ({plan.precision.reason})",
     }
@@ -60,6 +61,10 @@ def _model(plan: Plan, classifier: Classifier) -> str:
         f"from {plan.config.weights}" if plan.config.weights else "pretrained" if plan.pretrained else "from scratch"
     )
     return f"{plan.config.model}, {millions:.2f} M parameters, {start}"
+
+
+def _variation(config: TrainConfig) -> str:
+    return config.augmentation + (f", {config.mix}" if config.mix else "")
 
 
 def _batches(plan: Plan) -> str:

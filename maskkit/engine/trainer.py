@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from maskkit.data.augmentation import Augmentation, Draws
 from maskkit.data.images import first_few
@@ -21,6 +22,8 @@ from maskkit.engine.learning import Learning
 from maskkit.engine.progress import Progress
 from maskkit.engine.validation import Validation
 from maskkit.errors import NonFiniteLossError, TrainingError
+from maskkit.labels import NUM_CLASSES
+from maskkit.plugin.contracts import Mix
 from maskkit.reporting.events import EpochEnd, EpochStart, StepEnd
 from maskkit.reporting.reporter import Reporters
 
@@ -58,6 +61,7 @@ class Trainer:
         *,
         learning: Learning,
         augmentation: Augmentation,
+        mix: Mix | None,
         loader: ImageLoader,
         samples: Samples,
         train_rows: Tensor,
@@ -67,7 +71,7 @@ class Trainer:
         save: Save,
         progress: Progress,
     ) -> None:
-        self.learning, self.augmentation = learning, augmentation
+        self.learning, self.augmentation, self.mix = learning, augmentation, mix
         self.loader, self.samples = loader, samples
         self.train_rows, self.validation = train_rows, validation
         self.settings, self.reporters, self.save = settings, reporters, save
@@ -175,16 +179,19 @@ class Trainer:
         return loss_sum, num_correct
 
     def _forward(self, epoch: int, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch and how many of its answers were right."""
+        """Return the loss of a batch and how many of its answers were right; in a mixed image, the largest share is."""
         classifier, objective = self.learning.classifier, self.learning.objective
-        rows = batch.rows.to(self.device, non_blocking=True)
         pixels = classifier.pixels(batch.images)
+        targets = answers = self.answers[batch.rows.to(self.device, non_blocking=True)]
+        draws = Draws(self.settings.seed, epoch, batch.rows, device=self.device)
         if self.augmentation.augment is not None:
-            pixels = self.augmentation.augment(pixels, Draws(self.settings.seed, epoch, rows))
+            pixels = self.augmentation.augment(pixels, draws)
+        if self.mix is not None:
+            pixels, targets = self.mix(pixels, functional.one_hot(answers, NUM_CLASSES).float(), draws)
+            answers = targets.argmax(dim=1)
         logits = classifier.logits(pixels)
-        answers = self.answers[rows]
         predicted = objective.probabilities(logits.detach()).argmax(dim=1)
-        return objective(logits, answers), (predicted == self.of_class[answers]).sum()
+        return objective(logits, targets), (predicted == self.of_class[answers]).sum()
 
     def _close(self, interval: _Interval, epoch: int, step: int) -> float:
         """Wait for the device once, and return the mean loss since the last time.

@@ -159,6 +159,7 @@ class _Run:
         return Trainer(
             learning=self.learning,
             augmentation=self.plan.augmentation,
+            mix=self.plan.mix,
             loader=self.loader,
             samples=self.plan.samples,
             train_rows=self.plan.rows(held_out=False),

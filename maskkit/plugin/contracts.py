@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from maskkit.data.augmentation import Augmentation
+    from maskkit.data.augmentation import Augmentation, Draws
     from maskkit.data.samples import Samples
     from maskkit.reporting.reporter import Reporter
 
-__all__ = ["RESERVED", "AugmentationFactory", "DatasetFactory", "LossFactory", "ModelFactory", "OptimizerFactory"]
-__all__ += ["ReporterFactory", "Schedule", "SchedulerFactory", "VoteFactory", "VoteRule"]
+__all__ = ["RESERVED", "AugmentationFactory", "CommandFunction", "DatasetFactory", "LossFactory", "Mix", "MixFactory"]
+__all__ += ["ModelFactory", "OptimizerFactory", "ReporterFactory", "Schedule", "SchedulerFactory", "VoteFactory"]
+__all__ += ["VoteRule"]
 
 
 class ModelFactory(Protocol):
@@ -42,6 +43,22 @@ class AugmentationFactory(Protocol):
     """Preprocessing to (height, width), and what training adds to it."""
 
     def __call__(self, *, size: tuple[int, int], **options: Any) -> "Augmentation": ...
+
+
+Mix = Callable[["Tensor", "Tensor", "Draws"], tuple["Tensor", "Tensor"]]
+"""(images float [B, 3, H, W] in [0, 1], soft targets float [B, num_classes], draws) -> the same, mixed.
+
+Whatever is random comes from the draws; the rows of the targets go on summing to 1.
+"""
+
+
+class MixFactory(Protocol):
+    """A way of mixing the images of a training batch with each other, after they were augmented.
+
+    `num_classes` is 18 whatever the run learns, since every view is taken from the 18 classes.
+    """
+
+    def __call__(self, *, num_classes: int, **options: Any) -> Mix: ...
 
 
 class DatasetFactory(Protocol):
@@ -89,14 +106,24 @@ class VoteFactory(Protocol):
     def __call__(self, **options: Any) -> VoteRule: ...
 
 
+CommandFunction = Callable[..., int | None]
+"""A command of its own: words are positional-only, or a last `*files`; flags are keyword-only.
+
+Each is annotated with a type and a sentence for the help, as in `Annotated[int, "Images at once."]`. The docstring's
+first line is the summary of the command, and its lines that begin with "maskkit " are the examples of the help. What
+the function returns is the exit code, 0 for None.
+"""
+
 RESERVED = {
     "model": {"num_outputs", "pretrained"},
     "loss": {"num_classes", "class_counts"},
     "augmentation": {"size"},
+    "mix": {"num_classes"},
     "dataset": {"data_dir"},
     "optimizer": {"parameters", "lr", "weight_decay"},
     "scheduler": {"optimizer", "epochs", "steps_per_epoch"},
     "reporter": set[str](),
     "vote": set[str](),
+    "command": set[str](),
 }
 """By kind, the arguments that the engine passes; every other keyword of a factory is an option of the user's."""

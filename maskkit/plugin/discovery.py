@@ -57,10 +57,11 @@ class Plugin:
         return self.name == BUILTIN and self.distribution == "maskkit"
 
 
-def discover(environment: Mapping[str, str] = os.environ) -> list[Plugin]:
-    """Return every installed plugin: maskkit's own first, then by name and distribution."""
+def discover(environment: Mapping[str, str] = os.environ, entries: Iterable[EntryPoint] | None = None) -> list[Plugin]:
+    """Return the plugins of the entry points, of all that are installed by default: maskkit's own, then by name."""
     disabled = {name.strip() for name in environment.get(DISABLE_VARIABLE, "").split(",") if name.strip()}
-    plugins = [_examine(entry, disabled, environment) for entry in entry_points(group=hookspecs.ENTRY_POINT_GROUP)]
+    entries = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if entries is None else entries
+    plugins = [_examine(entry, disabled, environment) for entry in entries]
     return sorted(plugins, key=lambda plugin: (not plugin.is_builtin, plugin.name, plugin.distribution))
 
 

@@ -36,6 +36,12 @@ def maskkit_augmentations() -> Iterable[Component]:
 
 
 @hookspec
+def maskkit_mixes() -> Iterable[Component]:
+    """Offer ways of mixing the images of a batch; the contract is `maskkit.plugin.contracts.MixFactory`."""
+    return []
+
+
+@hookspec
 def maskkit_datasets() -> Iterable[Component]:
     """Offer readers of tables of images; the contract is `maskkit.plugin.contracts.DatasetFactory`."""
     return []
@@ -65,14 +71,22 @@ def maskkit_votes() -> Iterable[Component]:
     return []
 
 
+@hookspec
+def maskkit_commands() -> Iterable[Component]:
+    """Offer commands; the contract is `maskkit.plugin.contracts.CommandFunction`."""
+    return []
+
+
 KINDS = {
     "model": maskkit_models,
     "loss": maskkit_losses,
     "augmentation": maskkit_augmentations,
+    "mix": maskkit_mixes,
     "dataset": maskkit_datasets,
     "optimizer": maskkit_optimizers,
     "scheduler": maskkit_schedulers,
     "reporter": maskkit_reporters,
     "vote": maskkit_votes,
+    "command": maskkit_commands,
 }
 """The kinds of component, each with the hook that offers it."""

@@ -1,7 +1,7 @@
 """The names of everything that the plugins offer: who owns each, which are in conflict, and what is near a typo."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,25 +37,37 @@ class Offer:
                 hint=f"Mend or uninstall it, or switch it off: MASKKIT_DISABLE_PLUGINS={self.plugin.name}",
             ) from error
 
+    def failure(self, error: Exception) -> PluginError:
+        """Return what to raise when the component fails with `error`: the owner is named."""
+        owner = f"{self.plugin.distribution} {self.plugin.version}"
+        return PluginError(
+            f"{self.kind} {self.component.name} of {owner} failed: {type(error).__name__}: {error}",
+            hint=f"--debug shows where; MASKKIT_DISABLE_PLUGINS={self.plugin.name} does without this plugin.",
+        )
+
 
 class Registry:
-    """All offers of all plugins; built once by a command and passed down."""
+    """All offers of all plugins; built once by a command and passed down.
 
-    def __init__(self, plugins: Iterable[Plugin]) -> None:
+    `commands` are the names of maskkit's own, which no plugin can take.
+    """
+
+    def __init__(self, plugins: Iterable[Plugin], commands: Collection[str] = ()) -> None:
         found = list(plugins)
+        self._commands = list(commands)
         self._owners = _owners(found)
-        self.plugins = [_with_conflicts(plugin, self._owners, found) for plugin in found]
+        self.plugins = [self._with_conflicts(plugin, found) for plugin in found]
 
     @classmethod
-    def discovered(cls) -> "Registry":
+    def discovered(cls, commands: Collection[str] = ()) -> "Registry":
         """Return the registry of what is installed."""
-        return cls(discover())
+        return cls(discover(), commands)
 
     def names(self, kind: str) -> list[str]:
         """Return every name of a kind as it can be typed: `plugin:Name` where a bare one would be ambiguous."""
-        spelled = []
+        spelled = list(self._commands) if kind == "command" else []
         for name, owners in self._owners[kind].items():
-            winner = _winner(owners)
+            winner = self._winner(kind, name, owners)
             spelled += [name] if winner else []
             spelled += [_spelling(plugin, name, owners) for plugin in owners if plugin is not winner]
         return spelled
@@ -70,20 +82,42 @@ class Registry:
         owners = self._owners[kind].get(bare, [])
         if prefix:
             owners = _meant(prefix, owners)
-        winner = _winner(owners)
+        winner = _winner(owners) if prefix else self._winner(kind, bare, owners)
         if winner:
             component = next(one for one in winner.components[kind] if one.name == bare)
             return Offer(kind, component, winner)
-        if owners:
+        if len(owners) > 1:
             spellings = " or ".join(_spelling(plugin, bare, owners) for plugin in owners)
             raise UnknownNameError(f"{len(owners)} plugins offer a {kind} named {bare!r}", hint=f"Say {spellings}.")
         raise UnknownNameError(f"unknown {kind} {name!r}", hint=self._advice(kind, name))
+
+    def _winner(self, kind: str, name: str, owners: list[Plugin]) -> Plugin | None:
+        """Return whose the bare name is, if anybody's."""
+        return None if kind == "command" and name in self._commands else _winner(owners)
+
+    def _with_conflicts(self, plugin: Plugin, plugins: list[Plugin]) -> Plugin:
+        """Return the plugin in the state CONFLICT when its name or one of its components' is not its own alone."""
+        well = [other for other in plugins if other.state is State.OK]
+        twins = [other for other in well if other is not plugin and other.name == plugin.name]
+        if plugin.is_builtin or plugin.state is not State.OK:
+            return plugin
+        causes = [f"the plugin name {plugin.name!r} is used by {twins[0].distribution} too"] if twins else []
+        for kind, components in plugin.components.items():
+            for component in components:
+                owners = self._owners[kind][component.name]
+                rivals = [other.distribution for other in owners if other is not plugin]
+                if kind == "command" and component.name in self._commands:
+                    rivals.insert(0, "maskkit")
+                if rivals:
+                    spelling = _spelling(plugin, component.name, owners)
+                    causes.append(f"{kind} {component.name!r} is offered by {rivals[0]} too; say {spelling}")
+        return replace(plugin, state=State.CONFLICT, cause="; ".join(causes)) if causes else plugin
 
     def _advice(self, kind: str, name: str) -> str:
         valid = self.names(kind)
         near = nearest(name, valid) or nearest(name.rpartition(":")[2], valid)
         advice = f"Did you mean {near}?\n" if near else ""
-        advice += f"Valid: {', '.join(valid)}."
+        advice += f"{'Commands' if kind == 'command' else 'Valid'}: {', '.join(valid)}."
         unwell = [plugin for plugin in self.plugins if plugin.state in {State.BROKEN, State.DISABLED}]
         if unwell:
             advice += "\nNot available: " + "; ".join(f"{plugin.name} ({plugin.cause})" for plugin in unwell) + "."
@@ -119,20 +153,3 @@ def _spelling(plugin: Plugin, name: str, owners: list[Plugin]) -> str:
     taken = {label for other in owners if other is not plugin for label in (other.name, other.distribution)}
     is_clear = plugin.is_builtin or plugin.name not in taken
     return f"{plugin.name if is_clear else plugin.distribution}:{name}"
-
-
-def _with_conflicts(plugin: Plugin, owners: Mapping[str, Mapping[str, list[Plugin]]], plugins: list[Plugin]) -> Plugin:
-    causes = []
-    well = [other for other in plugins if other.state is State.OK]
-    twins = [other for other in well if other is not plugin and other.name == plugin.name]
-    if twins and not plugin.is_builtin:
-        causes.append(f"the plugin name {plugin.name!r} is used by {twins[0].distribution} too")
-    for kind, components in plugin.components.items():
-        for component in components:
-            rivals = [other for other in owners[kind][component.name] if other is not plugin]
-            if rivals and not plugin.is_builtin:
-                spelling = _spelling(plugin, component.name, [plugin, *rivals])
-                causes.append(f"{kind} {component.name!r} is offered by {rivals[0].distribution} too; say {spelling}")
-    if not causes or plugin.state is not State.OK:
-        return plugin
-    return replace(plugin, state=State.CONFLICT, cause="; ".join(causes))

@@ -1,0 +1,57 @@
+"""The commands in the box."""
+
+from maskkit.cli import commands
+from maskkit.cli.command import Command
+from maskkit.config import (
+    EvaluateConfig,
+    ListPluginsConfig,
+    PredictConfig,
+    TrainConfig,
+    VersionConfig,
+    VoteConfig,
+)
+
+__all__ = ["COMMANDS"]
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(
+            "train",
+            TrainConfig,
+            commands.train,
+            (
+                "maskkit train",
+                "maskkit train --data_dir=train/images --model=Efficientnet_b3 --epochs=30 --batch_size=16",
+                "maskkit train --classification=mask --criterion=focal --criterion_args=gamma=1.5",
+            ),
+            takes_config_file=True,
+        ),
+        Command(
+            "predict", PredictConfig, commands.predict, ("maskkit predict runs/exp --images=photos --out=answers",)
+        ),
+        Command(
+            "evaluate",
+            EvaluateConfig,
+            commands.evaluate,
+            ("maskkit evaluate runs/exp", "maskkit evaluate submission.csv --truth=answers.csv"),
+        ),
+        Command(
+            "vote",
+            VoteConfig,
+            commands.vote,
+            (
+                "maskkit vote runs/*/predictions/eval_soft.csv --out=vote.csv",
+                "maskkit vote --mask=m.csv --gender=g1.csv,g2.csv --age=a.csv --out=vote.csv",
+            ),
+        ),
+        Command(
+            "list-plugins",
+            ListPluginsConfig,
+            commands.list_plugins,
+            ("maskkit list-plugins --kind=loss", "maskkit list-plugins --format=json --strict"),
+        ),
+        Command("version", VersionConfig, commands.version, ("maskkit version",)),
+    )
+}
+"""By name; no plugin may offer a command of one of these names."""

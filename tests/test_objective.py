@@ -87,6 +87,34 @@ def test_each_head_sees_its_own_columns_and_targets_and_the_mean_is_taken(name: 
 
 
 @every_view
+@given(rows=st.lists(st.lists(st.floats(0, 1), min_size=18, max_size=18), min_size=1, max_size=4))
+@settings(max_examples=20, deadline=None)
+def test_soft_targets_are_summed_over_the_classes_of_each_head(name: str, rows: list[list[float]]) -> None:
+    class Taken(nn.Module):
+        def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+            seen.append(targets)
+            return logits.sum()
+
+    seen: list[Tensor] = []
+    objective(name, [0], lambda **_: Taken())(drawn_logits(name, len(rows)), torch.tensor(rows))
+    for targets, of_class in zip(seen, parts_of(name), strict=True):
+        expected = [
+            [math.fsum(share for ans, share in enumerate(row) if of_class[ans] == number) for number in set(of_class)]
+            for row in rows
+        ]
+        torch.testing.assert_close(targets, torch.tensor(expected))
+
+
+@every_view
+@pytest.mark.parametrize("make_loss", [losses.cross_entropy, losses.focal, losses.f1, losses.label_smoothing])
+def test_rows_of_one_one_teach_what_classes_teach(name: str, make_loss: Callable[..., nn.Module]) -> None:
+    answers = torch.tensor([3, 12, 0, 8])
+    whole, logits = objective(name, [0, 5, 17], make_loss), drawn_logits(name, 4)
+    rows = torch.eye(18)[answers]
+    assert float(whole(logits, rows)) == pytest.approx(float(whole(logits, answers)), rel=1e-5)
+
+
+@every_view
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_the_loss_is_always_float32(name: str, dtype: torch.dtype) -> None:
     whole = objective(name, [0, 5, 17])

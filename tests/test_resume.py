@@ -27,9 +27,9 @@ NUM_KILLS = 10
 TIMINGS = {"seconds", "images_per_second"}
 SMALL = ("--resize=32", "--num_workers=0", "--seed=7", "--log_interval=2")
 KINDS = {
-    "plain": "--epochs=12 --scheduler=cosine --augmentation=GaussianAugmentation --model_args=dropout=0.5",
+    "plain": "--epochs=12 --scheduler=cosine --augmentation=GaussianAugmentation --model_args=dropout=0.5 --mix=cutmix",
     "accumulation": "--epochs=12 --accumulate=2 --batch_size=16 --scheduler=warm_restarts --optimizer=SGD --lr=0.02",
-    "early stopping": "--epochs=40 --patience=7 --lr=0.02 --scheduler=plateau --clip_norm=1",
+    "early stopping": "--epochs=40 --patience=7 --lr=0.02 --scheduler=plateau --clip_norm=1 --mix=half_face",
     "multihead": "--epochs=12 --classification=multihead --optimizer=AdamW --criterion=focal --scheduler=StepLR",
 }
 

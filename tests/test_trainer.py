@@ -478,6 +478,46 @@ def test_only_training_is_augmented_by_draws_of_seed_epoch_and_row(samples: Samp
     assert len(bench.results) == 2
 
 
+def test_training_alone_is_mixed_after_its_augmentation(samples: Samples) -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def augment(images: Tensor, _: Draws) -> Tensor:
+        return torch.zeros_like(images)
+
+    def mix(images: Tensor, targets: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        assert len(draws.seeds()) == len(images)
+        seen.append((images, targets))
+        return images, targets
+
+    Bench(samples, augment=augment, mix=mix).fit()
+    assert all(not images.any() for images, _ in seen)
+    rows = epoch_order(torch.arange(NUM_TRAIN), seed=3, epoch=0)
+    answers = torch.cat([targets.argmax(dim=1) for _, targets in seen])
+    assert answers.tolist() == samples.answers[rows.numpy()].tolist()
+    assert all(targets.sum(dim=1).eq(1).all() for _, targets in seen)
+
+
+def test_a_mixed_image_counts_as_what_it_mostly_is(samples: Samples) -> None:
+    def to_class(number: int) -> Any:
+        def mix(images: Tensor, targets: Tensor, _: Draws) -> tuple[Tensor, Tensor]:
+            mixed = targets * 0.4
+            mixed[:, number] += 0.6
+            return images, mixed
+
+        return mix
+
+    class Seven(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.eye(18)[7])
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.bias.expand(len(images), 18)
+
+    for number, accuracy in ((7, 1), (8, 0)):
+        assert Bench(samples, network=Seven, mix=to_class(number)).fit().column("train_accuracy") == [accuracy]
+
+
 @pytest.mark.parametrize("log_interval", [1, 4, 100])
 def test_a_loss_that_is_no_number_stops_with_step_files_and_advice(samples: Samples, log_interval: int) -> None:
     bench = Bench(samples, loss=lambda **_: NanAt(7 + 5), log_interval=log_interval, epochs=3)

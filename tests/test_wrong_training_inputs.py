@@ -75,6 +75,7 @@ CASES: list[Row] = [
     (f"{TRAIN} --device=cpu --precision=fp16", 2, ["--precision=fp16 needs a GPU"]),
     (f"{TRAIN} --model_args=dropout=2", 2, ["model BaseModel refuses its options dropout=2"]),
     (f"{TRAIN} --criterion=focal --criterion_args=gamma=-1", 2, ["loss focal refuses its options gamma=-1"]),
+    (f"{TRAIN} --mix=mixup --mix_args=alpha=0", 2, ["mix mixup refuses its options alpha=0: alpha must be above 0"]),
     (f"{TRAIN} --pretrained", 2, ["--pretrained: the model BaseModel has no pretrained weights", "Leave it out."]),
     (f"{TRAIN} --weights=absent.pth", 1, ["there is no file of weights absent.pth"]),
     (f"{TRAIN} --weights=run", 1, ["there is no file of weights run"]),

@@ -36,6 +36,7 @@ class Plan:
     origins: Mapping[str, str]
     sources: Sources
     parts: Mapping[str, Part]
+    reporters: Mapping[str, Part]
     view: View
     device: torch.device
     precision: Precision
@@ -79,6 +80,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
         WeightsError: there is no file of weights to start from.
     """
     parts = choose_parts(config, registry)
+    reporters = {name: Part.find(registry, "reporter", name, {}) for name in dict.fromkeys(config.reporters)}
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     augmentation = parts["augmentation"].build(size=config.resize)
@@ -98,6 +100,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
         origins={**origins, **{name: _decided(origins[name]) for name in decided}},
         sources=sources,
         parts={**parts, "dataset": sources.dataset},
+        reporters=reporters,
         view=view_named(config.classification),
         device=device,
         precision=precision,

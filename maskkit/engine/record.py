@@ -31,13 +31,13 @@ class History:
 
 @dataclass(frozen=True)
 class Record:
-    """What config.json holds."""
+    """What config.json holds; the components by kind, with what finding them again needs."""
 
     config: TrainConfig
     origins: dict[str, str]
     precision: str
     samples_hash: str
-    components: Mapping[str, Mapping[str, Any]]
+    components: list[tuple[str, Mapping[str, Any]]]
     history: History
 
 
@@ -67,6 +67,7 @@ def write_record(run_dir: Path, plan: Plan, history: History) -> None:
         "origins": dict(plan.origins),
         "decisions": decisions,
         "components": {kind: part.record for kind, part in plan.parts.items()},
+        "reporters": [part.record for part in plan.reporters.values()],
     }
     write_samples(run_dir, table)
     write_bad_images(run_dir, plan.sources.bad_images)
@@ -90,7 +91,7 @@ def read_record(run_dir: Path) -> Record:
             origins=dict(content["origins"]),
             precision=decisions["precision"],
             samples_hash=decisions["samples_sha256"],
-            components=dict(content["components"]),
+            components=[*content["components"].items(), *(("reporter", one) for one in content["reporters"])],
             history=history,
         )
     except OSError as error:

@@ -19,7 +19,7 @@ from maskkit.engine.checkpoint import Checkpoint, checkpoint_path
 from maskkit.engine.learning import build_learning
 from maskkit.engine.memory import explaining_memory, free_memory, is_out_of_memory, smaller_batches
 from maskkit.engine.packing import pack
-from maskkit.engine.parts import Part, part_from_record
+from maskkit.engine.parts import part_from_record
 from maskkit.engine.plan import Plan, make_plan
 from maskkit.engine.prediction import probabilities_of, write_eval
 from maskkit.engine.record import History, write_record
@@ -50,10 +50,9 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -
 
 def _begin(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
     check_name(config.name)
-    reporter_parts = _reporter_parts(config, registry)
     plan = make_plan(config, origins, registry)
     run = _Run(plan, Start(), History())
-    reporters = _build_reporters(reporter_parts, config, origins)
+    reporters = _build_reporters(plan)
     run_dir = make_run_folder(config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs"), config.name)
     with locked(run_dir):
         run.to_the_end(run_dir, reporters)
@@ -62,9 +61,8 @@ def _begin(config: TrainConfig, origins: Mapping[str, str], registry: Registry) 
 
 def _go_on(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
     with take_up(run_dir, config, origins) as stopped:
-        for kind, record in stopped.record.components.items():
+        for kind, record in stopped.record.components:
             part_from_record(registry, kind, record)
-        reporter_parts = _reporter_parts(stopped.config, registry)
         plan = make_plan(stopped.config, stopped.origins, registry)
         check_same_samples(run_dir, samples_table(plan.samples, plan.folds), stopped.record.samples_hash)
         if plan.config.precision == "auto" and plan.precision.name != stopped.record.precision:
@@ -73,19 +71,15 @@ def _go_on(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], regis
                 hint=f"Say which: --precision={stopped.record.precision} or --precision={plan.precision.name}.",
             )
         run = _Run(plan, stopped.start, stopped.history)
-        run.to_the_end(run_dir, _build_reporters(reporter_parts, stopped.config, stopped.origins))
+        run.to_the_end(run_dir, _build_reporters(plan))
     return run_dir
 
 
-def _reporter_parts(config: TrainConfig, registry: Registry) -> dict[str, Part]:
-    return {name: Part.find(registry, "reporter", name, {}) for name in dict.fromkeys(config.reporters)}
-
-
-def _build_reporters(parts: Mapping[str, Part], config: TrainConfig, origins: Mapping[str, str]) -> Reporters:
+def _build_reporters(plan: Plan) -> Reporters:
     """Build them; those that somebody asked for are needed, and a replayed config.json asks for no default."""
-    origin = origins["reporters"]
-    are_named = origin == "flag" or (origin != "default" and config.reporters != TrainConfig().reporters)
-    return Reporters(((name, part.build()) for name, part in parts.items()), required=are_named)
+    origin = plan.origins["reporters"]
+    are_named = origin == "flag" or (origin != "default" and plan.config.reporters != TrainConfig().reporters)
+    return Reporters(((name, part.build()) for name, part in plan.reporters.items()), required=are_named)
 
 
 class _Run:

@@ -123,7 +123,7 @@ class Overlay:
         )
         self._environment = {name: value for name, value in environment.items() if name != "MASKKIT_DISABLE_PLUGINS"}
 
-    def install(self, *packages: Path) -> None:
+    def install(self, *packages: Path | str) -> None:
         """Install packages with the real pip, from their folders, without network."""
         pip: list[str | Path] = [
             sys.executable,

@@ -278,9 +278,9 @@ def test_config_json_holds_values_origins_decisions_and_components(train: Train,
         "scheduler": "step10",
     }
     assert content["components"]["loss"]["options"] == {"gamma": 1.5}
-    parts = [*content["components"].values(), *content["reporters"]]
+    records = [*content["components"].values(), *content["reporters"]]
     assert [part["name"] for part in content["reporters"]] == content["values"]["reporters"]
-    assert all((part["distribution"], part["version"]) == ("maskkit", maskkit.__version__) for part in parts)
+    assert all((part["distribution"], part["version"]) == ("maskkit", maskkit.__version__) for part in records)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def maskkit_models() -> Iterable[Component]:
     """Offer networks.
 
     `maskkit train --model=NAME` trains one. `has_weights=True` says that it can load weights: only then is `pretrained`
-    ever true. Their `mean` and `std` normalise its images, else maskkit's own do; `size` is a note to the reader.
+    ever true. `mean` and `std` of their images replace maskkit's own; `size`, their height and width, is only noted.
 
     Example:
         from maskkit import Component, hookimpl

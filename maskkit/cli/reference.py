@@ -39,12 +39,8 @@ def reference() -> str:
         parts += [f"## {kind}", "", *_section(kind)]
     record, *_ = inspect.getsource(Component).split("\n    def ")
     parts += ["## Component", "", *_code(record)]
-    parts += [
-        "## Events of a run",
-        "",
-        *_code(inspect.getdoc(events) or "", "text"),
-        *_code(inspect.getsource(Reporter)),
-    ]
+    parts += ["## Events of a run", "", *_code(inspect.getdoc(events) or "", "text")]
+    parts += _code(inspect.getsource(Reporter))
     for name, source in _definitions(events).items():
         parts += [f"### {name}", "", *_code(source)]
     return "\n".join(parts)

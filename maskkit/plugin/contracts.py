@@ -62,7 +62,7 @@ class MixFactory(Protocol):
 
 
 class DatasetFactory(Protocol):
-    """A reader of a folder; None stands for a data set that brings its own."""
+    """A reader of a folder; `data_dir` is None where none is named, as for a data set that brings its own images."""
 
     def __call__(self, data_dir: Path | None, **options: Any) -> "Samples": ...
 
@@ -109,9 +109,9 @@ class VoteFactory(Protocol):
 CommandFunction = Callable[..., int | None]
 """A command of its own: words are positional-only, or a last `*files`; flags are keyword-only.
 
-Each is annotated with a type and a sentence for the help, as in `Annotated[int, "Images at once."]`. The docstring's
-first line is the summary of the command, and its lines that begin with "maskkit " are the examples of the help. What
-the function returns is the exit code, 0 for None.
+Each is annotated with a type and a sentence for the help, as in `Annotated[int, "Images at once."]`. The lines of the
+docstring that begin with "maskkit " are the examples of the help, below the Component's summary. What the function
+returns is the exit code, 0 for None.
 """
 
 RESERVED = {

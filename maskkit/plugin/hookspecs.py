@@ -1,6 +1,9 @@
 """The hooks, each of which returns records of what a plugin offers.
 
-A plugin is a module named by an entry point in the group `maskkit`; it implements any of these with `@hookimpl`.
+A plugin is a module named by an entry point in the group `maskkit`; it implements any of these with `@hookimpl`. Each
+example below is a whole one: the file my_plugin.py, to which the entry point `mine = "my_plugin"` leads. What is heavy
+is imported within the factory, so that listing plugins loads no torch. A factory may as well stand in a module of its
+own, which is imported when it is first used: `target="my_package.losses:Tempered"`.
 """
 
 from collections.abc import Iterable
@@ -19,61 +22,252 @@ hookimpl = pluggy.HookimplMarker("maskkit")
 
 @hookspec
 def maskkit_models() -> Iterable[Component]:
-    """Offer networks; the contract is `maskkit.plugin.contracts.ModelFactory`."""
+    """Offer networks.
+
+    `maskkit train --model=NAME` trains one. `has_weights=True` says that it can load weights: only then is `pretrained`
+    ever true. `mean` and `std` of their images replace maskkit's own; `size`, their height and width, is only noted.
+
+    Example:
+        from maskkit import Component, hookimpl
+
+        @hookimpl
+        def maskkit_models():
+            yield Component(name="tiny", target="my_plugin:tiny", summary="One convolution")
+
+        def tiny(num_outputs, *, pretrained, width: int = 16):
+            from torch import nn
+
+            layers = [nn.Conv2d(3, width, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+            return nn.Sequential(*layers, nn.Linear(width, num_outputs))
+    """
     return []
 
 
 @hookspec
 def maskkit_losses() -> Iterable[Component]:
-    """Offer losses; the contract is `maskkit.plugin.contracts.LossFactory`."""
+    """Offer losses.
+
+    `maskkit train --criterion=NAME` makes one small; each head of the network has one of its own. `soft_targets=True`
+    says that it takes rows of probabilities [B, C] as well as classes [B], which `--mix` needs.
+
+    Example:
+        from maskkit import Component, hookimpl
+
+        @hookimpl
+        def maskkit_losses():
+            yield Component(name="tempered", target="my_plugin:tempered", summary="Milder", soft_targets=True)
+
+        def tempered(*, num_classes, class_counts, temperature: float = 2.0):
+            from torch import nn
+
+            class Tempered(nn.CrossEntropyLoss):
+                def forward(self, logits, targets):
+                    return super().forward(logits / temperature, targets)
+
+            return Tempered()
+    """
     return []
 
 
 @hookspec
 def maskkit_augmentations() -> Iterable[Component]:
-    """Offer preprocessing and augmentation; the contract is `maskkit.plugin.contracts.AugmentationFactory`."""
+    """Offer preprocessing, and what training adds to it.
+
+    `maskkit train --augmentation=NAME` uses one. `prepare` (an RGB picture -> uint8 [3, H, W]) is deterministic and all
+    that validation sees; it goes to other processes, so it is a function of the module. `augment` (float [B, 3, H, W]
+    in [0, 1] -> the same) varies a training batch by its `draws`.
+
+    Example:
+        from functools import partial
+        from maskkit import Component, hookimpl
+
+        @hookimpl
+        def maskkit_augmentations():
+            yield Component(name="mirror", target="my_plugin:mirror", summary="Resize; some mirrored")
+
+        def mirror(*, size, share: float = 0.5):
+            from maskkit import Augmentation
+
+            def augment(images, draws):
+                return images.where(draws.uniform(1, 1, 1) >= share, images.flip(3))
+
+            return Augmentation(prepare=partial(resized, size=size), augment=augment)
+
+        def resized(image, size):
+            from torchvision.transforms.functional import pil_to_tensor
+
+            return pil_to_tensor(image.resize((size[1], size[0])))
+    """
     return []
 
 
 @hookspec
 def maskkit_mixes() -> Iterable[Component]:
-    """Offer ways of mixing the images of a batch; the contract is `maskkit.plugin.contracts.MixFactory`."""
+    """Offer ways of mixing the images of a batch with each other.
+
+    `maskkit train --mix=NAME` mixes training batches by one, after they were augmented: each row of the targets in the
+    same shares as its image.
+
+    Example:
+        from maskkit import Component, hookimpl
+
+        @hookimpl
+        def maskkit_mixes():
+            yield Component(name="ghost", target="my_plugin:ghost", summary="A faint neighbour")
+
+        def ghost(*, num_classes, most: float = 0.2):
+            def mix(images, targets, draws):
+                share = most * draws.uniform(1)
+                mixed = images.lerp(images.roll(1, 0), share[:, :, None, None])
+                return mixed, targets.lerp(targets.roll(1, 0), share)
+
+            return mix
+    """
     return []
 
 
 @hookspec
 def maskkit_datasets() -> Iterable[Component]:
-    """Offer readers of tables of images; the contract is `maskkit.plugin.contracts.DatasetFactory`."""
+    """Offer readers of folders of images.
+
+    `maskkit train --dataset=NAME --data_dir=FOLDER` reads one. What it gives holds a pandas table, a row an image, with
+    the columns path (absolute), sample (unique), person, mask, gender and age (whole years).
+
+    Example:
+        from maskkit import Component, hookimpl
+        from maskkit.errors import UsageError
+
+        @hookimpl
+        def maskkit_datasets():
+            yield Component(name="listed", target="my_plugin:listed", summary="Images that a CSV lists")
+
+        def listed(data_dir, *, file: str = "faces.csv"):
+            import pandas
+            from maskkit import Samples
+
+            if data_dir is None:
+                raise UsageError("listed needs a folder", hint="Type --data_dir=FOLDER.")
+            table = pandas.read_csv(data_dir / file, dtype={"sample": str, "person": str})
+            return Samples(table.assign(path=[str(data_dir.absolute() / name) for name in table["sample"]]))
+    """
     return []
 
 
 @hookspec
 def maskkit_optimizers() -> Iterable[Component]:
-    """Offer optimizers; the contract is `maskkit.plugin.contracts.OptimizerFactory`."""
+    """Offer optimizers.
+
+    `maskkit train --optimizer=NAME` moves the weights by one, with `--lr` and `--weight_decay`.
+
+    Example:
+        from maskkit import Component, hookimpl
+
+        @hookimpl
+        def maskkit_optimizers():
+            yield Component(name="RMSprop", target="my_plugin:rmsprop", summary="RMSprop of torch")
+
+        def rmsprop(parameters, *, lr, weight_decay, momentum: float = 0.9):
+            from torch.optim import RMSprop
+
+            return RMSprop(parameters, lr=lr, weight_decay=weight_decay, momentum=momentum)
+    """
     return []
 
 
 @hookspec
 def maskkit_schedulers() -> Iterable[Component]:
-    """Offer schedules of the learning rate; the contract is `maskkit.plugin.contracts.SchedulerFactory`."""
+    """Offer schedules of the learning rate.
+
+    `maskkit train --scheduler=NAME` follows one. It moves after every epoch or, as here, after every step.
+
+    Example:
+        from maskkit import Component, Schedule, hookimpl
+
+        @hookimpl
+        def maskkit_schedulers():
+            yield Component(name="warm_up", target="my_plugin:warm_up", summary="From a tenth to all")
+
+        def warm_up(optimizer, *, epochs, steps_per_epoch, over: int = 1):
+            from torch.optim.lr_scheduler import LinearLR
+
+            steps = over * steps_per_epoch
+            return Schedule(LinearLR(optimizer, start_factor=0.1, total_iters=steps), interval="step")
+    """
     return []
 
 
 @hookspec
 def maskkit_reporters() -> Iterable[Component]:
-    """Offer reporters of a run's events; the contract is `maskkit.plugin.contracts.ReporterFactory`."""
+    """Offer reporters of a run's events.
+
+    `maskkit train --reporters=NAME,console` tells all that it names of the run, and nobody else.
+
+    Example:
+        from maskkit import Component, Reporter, hookimpl
+
+        @hookimpl
+        def maskkit_reporters():
+            yield Component(name="best", target="my_plugin:Best", summary="best.txt, the best epoch so far")
+
+        class Best(Reporter):
+            def on_run_start(self, run):
+                self.file = run.run_dir / "best.txt"
+
+            def on_epoch_end(self, result):
+                if result.is_best:
+                    self.file.write_text(f"epoch {result.epoch}: macro F1 {result.macro_f1:.4f}\\n")
+    """
     return []
 
 
 @hookspec
 def maskkit_votes() -> Iterable[Component]:
-    """Offer rules of voting; the contract is `maskkit.plugin.contracts.VoteFactory`."""
+    """Offer rules of voting.
+
+    `maskkit vote A.csv B.csv --how=NAME --out=vote.csv` votes by one. `from_answers=True` says that it takes files of
+    answers, as rows of one 1, beside files of probabilities.
+
+    Example:
+        from maskkit import Component, hookimpl
+
+        @hookimpl
+        def maskkit_votes():
+            yield Component(name="geometric", target="my_plugin:geometric", summary="Geometric mean")
+
+        def geometric():
+            def rule(probabilities, weights):
+                powers = (weights / weights.sum())[:, None, None]
+                mixed = (probabilities.clip(1e-9) ** powers).prod(axis=0)
+                return mixed / mixed.sum(axis=1, keepdims=True)
+
+            return rule
+    """
     return []
 
 
 @hookspec
 def maskkit_commands() -> Iterable[Component]:
-    """Offer commands; the contract is `maskkit.plugin.contracts.CommandFunction`."""
+    '''Offer commands.
+
+    `maskkit NAME` runs one; there is no other flag to choose it.
+
+    Example:
+        from pathlib import Path
+        from typing import Annotated
+        from maskkit import Component, hookimpl
+
+        @hookimpl
+        def maskkit_commands():
+            yield Component(name="count", target="my_plugin:count", summary="Count the images of a folder.")
+
+        def count(folder: Annotated[Path, "Where they are."], /, *, least: Annotated[int, "Fail below."] = 1):
+            """maskkit count photos --least=100"""
+            from maskkit import find_images
+
+            found = len(find_images(folder))
+            print(f"{found} images")
+            return 0 if found >= least else 1
+    '''
     return []
 
 

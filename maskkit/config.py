@@ -112,6 +112,9 @@ class TrainConfig:
     reporters: tuple[str, ...] = flag(
         ("console", "tensorboard", "csv"), "Who reports the run.", section="Output", kind="reporter"
     )
+    reporters_args: dict[str, Any] = flag(
+        {}, 'Options of each reporter: a JSON object of objects, as {"NAME": {"option": 1}}.', section="Output"
+    )
     log_interval: int = flag(20, "Steps between two reports of the loss.", section="Output", minimum=1)
 
 
@@ -164,6 +167,7 @@ class VoteConfig:
     out: Path | None = flag(None, "Write ImageID,ans here.", section="Output")
     soft_out: Path | None = flag(None, "Write the mixed probabilities here.", section="Output")
     how: str = flag("soft", "The rule of the vote.", section="Vote", kind="vote")
+    how_args: dict[str, Any] = flag({}, "Options of the rule.", section="Vote")
     weights: tuple[float, ...] | None = flag(None, "One weight a file, in their order.", section="Vote", minimum=0)
     space: Literal["auto", "prob", "logit"] = flag(
         "auto", "What the columns hold; auto looks at each file and says what it found.", section="Vote"

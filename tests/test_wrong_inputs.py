@@ -125,6 +125,7 @@ CASES: list[Row] = [
     ("train --optimizer=adam", 2, ["unknown optimizer 'adam'", "Did you mean Adam?"]),
     ("train --reporters=csv,printer", 2, ["unknown reporter 'printer'", "Valid: console, "]),
     ("vote hard.csv --how=sofft --out=o.csv", 2, ["unknown vote 'sofft'", "Did you mean soft?"]),
+    ("vote hard.csv --how_args=x=1 --out=o.csv", 2, ["vote soft has no option 'x'", "It takes: none."]),
     ("train --model_args=drop", 2, ["--model_args must be key=value,key=value or a JSON object; received 'drop'"]),
     ("train --model_args=a=1,a=2", 2, ["--model_args gives a twice"]),
     ("""train --model_args='{"a": 1, "a": 2}'""", 2, ["--model_args gives a twice"]),

@@ -6,6 +6,7 @@ from rich.table import Table
 from maskkit.config import VoteConfig
 from maskkit.ensemble import Ballot, Reading, read_flags, read_words, vote
 from maskkit.errors import UsageError
+from maskkit.plugin.part import Part
 from maskkit.plugin.registry import Registry
 from maskkit.predictions import notice_of_run, write_hard, write_soft
 
@@ -16,15 +17,15 @@ def run_vote(config: VoteConfig, registry: Registry) -> None:
     """Vote, print the reading and the agreement, and write what was asked for."""
     if config.out is None and config.soft_out is None:
         raise UsageError("nowhere to write the vote", hint="Type --out=vote.csv, or --soft_out=FILE for probabilities.")
-    offer = registry.find("vote", config.how)
+    rule = Part.find(registry, "vote", config.how, config.how_args)
     reading = _read(config)
     _check_outputs(config)
     result = vote(
         reading,
-        offer.load()(),
+        rule.build(),
         weights=config.weights,
         space=config.space,
-        from_answers=offer.component.from_answers,
+        from_answers=rule.component.from_answers,
     )
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     console.print(reading.describe(config.how), markup=False)

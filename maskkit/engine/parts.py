@@ -1,65 +1,16 @@
-"""The parts of a run, found by name in the registry, with the user's options bound: nothing is built yet."""
+"""The parts of a run, by its flags or by its record: nothing is built yet."""
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from maskkit.config import TrainConfig
-from maskkit.errors import CheckpointError, MaskkitError, UnknownNameError, UsageError
-from maskkit.plugin.component import Component
-from maskkit.plugin.options import bound, options_of
-from maskkit.plugin.registry import Offer, Registry
+from maskkit.errors import CheckpointError, UnknownNameError, UsageError
+from maskkit.plugin.options import options_of
+from maskkit.plugin.part import Part
+from maskkit.plugin.registry import Registry
 
-__all__ = ["Part", "choose_parts", "part_from_record"]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A component that a run uses: its record, its factory with options bound, and what to write down about it."""
-
-    offer: Offer
-    options: Mapping[str, Any]
-    make: Callable[..., Any]
-
-    @classmethod
-    def find(cls, registry: Registry, kind: str, name: str, options: Mapping[str, Any]) -> "Part":
-        """Return the part; an unknown name or option is a UsageError."""
-        offer = registry.find(kind, name)
-        return cls(offer, options, bound(offer, options))
-
-    def build(self, *arguments: Any, **keywords: Any) -> Any:
-        """Return what the factory makes of the engine's arguments and the user's options.
-
-        Raises:
-            UsageError: the factory refuses the value of an option, by a ValueError.
-            PluginError: the factory of a plugin fails.
-        """
-        try:
-            return self.make(*arguments, **keywords)
-        except MaskkitError:
-            raise
-        except Exception as error:
-            if not isinstance(error, ValueError) or not self.options:
-                raise self.offer.failure(error) from error
-            given = ", ".join(f"{name}={value}" for name, value in self.options.items())
-            raise UsageError(f"{self.offer.kind} {self.component.name} refuses its options {given}: {error}") from error
-
-    @property
-    def component(self) -> Component:
-        return self.offer.component
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """Everything that finding the same part again needs, as JSON can hold it."""
-        plugin = self.offer.plugin
-        return {
-            "name": self.component.name,
-            "options": dict(self.options),
-            "plugin": plugin.name,
-            "distribution": plugin.distribution,
-            "version": plugin.version,
-        }
+__all__ = ["choose_parts", "choose_reporters", "part_from_record"]
 
 
 def part_from_record(registry: Registry, kind: str, record: Mapping[str, Any]) -> Part:
@@ -102,6 +53,26 @@ def choose_parts(config: TrainConfig, registry: Registry) -> dict[str, Part]:
         asked["mix"] = (config.mix, config.mix_args)
     parts = {kind: Part.find(registry, kind, name, options) for kind, (name, options) in asked.items()}
     return parts | {"loss": _loss(config, registry)}
+
+
+def choose_reporters(config: TrainConfig, registry: Registry) -> dict[str, Part]:
+    """Return the parts that a training's flags name as its reporters, by name.
+
+    Raises:
+        UsageError: a name or an option is unknown, or there are options for a reporter that is not used.
+    """
+    idle = [name for name in config.reporters_args if name not in config.reporters]
+    if idle:
+        raise UsageError(
+            f"--reporters_args has options of {idle[0]}, which does not report",
+            hint=f"Those that do: {', '.join(config.reporters) or 'none'}.",
+        )
+    for name, options in config.reporters_args.items():
+        if not isinstance(options, Mapping):
+            hint = f"""Type --reporters_args='{{"{name}": {{"option": 1}}}}'."""
+            raise UsageError(f"--reporters_args must hold an object for {name}; received {options!r}", hint=hint)
+    options_of_each = {name: config.reporters_args.get(name, {}) for name in config.reporters}
+    return {name: Part.find(registry, "reporter", name, options) for name, options in options_of_each.items()}
 
 
 def _scheduler(config: TrainConfig) -> tuple[str, dict[str, Any]]:

@@ -14,12 +14,13 @@ from maskkit.data.augmentation import Augmentation
 from maskkit.data.loader import ImageLoader, num_steps
 from maskkit.data.samples import Samples
 from maskkit.engine.device import Precision, choose_device, choose_precision, choose_workers
-from maskkit.engine.parts import Part, choose_parts
+from maskkit.engine.parts import choose_parts, choose_reporters
 from maskkit.engine.sources import Sources, find_sources
 from maskkit.engine.weights import check_source
 from maskkit.errors import DataError, UsageError
 from maskkit.labels import NUM_CLASSES, View, view_named
 from maskkit.plugin.contracts import Mix
+from maskkit.plugin.part import Part
 from maskkit.plugin.registry import Registry
 
 __all__ = ["Plan", "make_plan"]
@@ -80,7 +81,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
         WeightsError: there is no file of weights to start from.
     """
     parts = choose_parts(config, registry)
-    reporters = {name: Part.find(registry, "reporter", name, {}) for name in dict.fromkeys(config.reporters)}
+    reporters = choose_reporters(config, registry)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     augmentation = parts["augmentation"].build(size=config.resize)

@@ -14,8 +14,8 @@ from rich.progress import MofNCompleteColumn, Progress
 from maskkit.config import TrainConfig
 from maskkit.data.images import check_headers, find_bad_images
 from maskkit.data.samples import Samples
-from maskkit.engine.parts import Part
 from maskkit.errors import PluginError, UsageError
+from maskkit.plugin.part import Part
 from maskkit.plugin.registry import Registry
 
 __all__ = ["Sources", "bad_images", "find_sources", "read_eval"]

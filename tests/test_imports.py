@@ -30,8 +30,8 @@ APART = {
     "maskkit": set[str](),
     "builtin": {"maskkit", "labels", "errors"},
 }
-# Those that may say `import maskkit`, for its version.
-VERSION_READERS = {"cli", "engine"}
+# Those that may say `import maskkit`, for its version and for what it offers.
+VERSION_READERS = {"cli", "engine", "plugin"}
 
 TORCH = {"efficientnet_pytorch", "safetensors", "tensorboard", "torch", "torchvision"}
 TORCH_ROOMS = {"builtin", "data", "engine"}

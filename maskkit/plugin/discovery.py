@@ -1,11 +1,10 @@
 """Finding plugins one entry point at a time, so that what breaks one leaves the others alive."""
 
 import os
-import re
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
@@ -14,8 +13,8 @@ from typing import Any
 
 import pluggy
 
-from maskkit.errors import nearest
 from maskkit.plugin import hookspecs
+from maskkit.plugin.causes import cause_of
 from maskkit.plugin.component import Component
 from maskkit.plugin.watching import time_limit, traced
 
@@ -66,8 +65,7 @@ def discover(environment: Mapping[str, str] = os.environ, entries: Iterable[Entr
 
 
 def _examine(entry: EntryPoint, disabled: set[str], environment: Mapping[str, str]) -> Plugin:
-    distribution = entry.dist.name if entry.dist else "unknown"
-    version = entry.dist.version if entry.dist else "unknown"
+    distribution, version = _identity(entry)
 
     def found(state: State, cause: str = "", **details: Any) -> Plugin:
         return Plugin(entry.name, distribution, version, state, cause, file=_file(entry), **details)
@@ -82,7 +80,7 @@ def _examine(entry: EntryPoint, disabled: set[str], environment: Mapping[str, st
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  a plugin may raise anything, SystemExit at import included
-        return found(State.BROKEN, _cause(error), traceback="".join(traceback.format_exception(error)))
+        return found(State.BROKEN, cause_of(error, distribution), traceback="".join(traceback.format_exception(error)))
     if not components:
         return found(State.EMPTY, _why_empty(entry))
     return found(State.OK, components=components)
@@ -108,6 +106,16 @@ def _collect(entry: EntryPoint, environment: Mapping[str, str]) -> dict[str, tup
     return offered
 
 
+def _identity(entry: EntryPoint) -> tuple[str, str]:
+    """Return the name and the version of the distribution of an entry point, "unknown" where it does not tell them."""
+    name = version = "unknown"
+    if entry.dist:
+        with suppress(OSError, ValueError):  # a file that cannot be read, or is no text
+            facts = entry.dist.metadata  # read anew each time that it is asked for, so asked once
+            name, version = (facts.get_all(key, ["unknown"])[0] for key in ("Name", "Version"))
+    return name, version
+
+
 def _file(entry: EntryPoint) -> str:
     """Return the file of an entry point's module or, when it was not imported, of the package that it lies in."""
     try:
@@ -130,16 +138,6 @@ def _checked(hook: str, answer: object) -> list[Component]:
     if twice:
         raise ValueError(f"{hook} offers {', '.join(twice)} twice")
     return components
-
-
-def _cause(error: BaseException) -> str:
-    """Return the kind of error and its first line; pluggy says only in its last what is wrong, so all of its lines."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(lines if isinstance(error, pluggy.PluginValidationError) else lines[:1])
-    if misspelled := re.match("unknown hook '(.+?)'", text):
-        near = nearest(misspelled[1], (hook.__name__ for hook in hookspecs.KINDS.values()))
-        text += f"; did you mean {near}?" if near else ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _why_empty(entry: EntryPoint) -> str:

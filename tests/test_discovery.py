@@ -126,6 +126,13 @@ def test_names_in_the_box_are_reserved_and_the_guest_stays_within_reach() -> Non
     assert cause_of(registry, "guest-losses") == "loss 'focal' is offered by maskkit too; say guest:focal"
 
 
+def test_a_prefix_is_left_out_where_it_says_nothing_now_or_after_another_install() -> None:
+    registry = Registry([BOX, HELLO, plugin("guest", "guest-losses", names=["focal"])])
+    assert [registry.plain("loss", f"{prefix}:focal") for prefix in (BUILTIN, "maskkit")] == ["focal", "focal"]
+    for name in ("focal", "guest:focal", "poly1", "hello:poly1"):
+        assert registry.plain("loss", name) == name
+
+
 def test_two_distributions_of_one_plugin_name_are_told_apart_by_distribution() -> None:
     registry = Registry([BOX, HELLO, plugin("hello", "hello-fork", names=["poly1"])])
     assert registry.names("loss")[2:] == ["maskkit-hello:poly1", "hello-fork:poly1"]

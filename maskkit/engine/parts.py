@@ -2,15 +2,17 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from maskkit.config import TrainConfig
 from maskkit.errors import CheckpointError, UnknownNameError, UsageError
+from maskkit.flags import flags_of
 from maskkit.plugin.options import options_of
 from maskkit.plugin.part import Part
 from maskkit.plugin.registry import Registry
 
-__all__ = ["choose_parts", "choose_reporters", "part_from_record"]
+__all__ = ["choose_parts", "choose_reporters", "part_from_record", "plain_names"]
 
 
 def part_from_record(registry: Registry, kind: str, record: Mapping[str, Any]) -> Part:
@@ -34,6 +36,19 @@ def part_from_record(registry: Registry, kind: str, record: Mapping[str, Any]) -
             stacklevel=2,
         )
     return part
+
+
+def plain_names(config: TrainConfig, registry: Registry) -> TrainConfig:
+    """Return the config with the prefix left out of names in the box, so that `builtin:StepLR` is StepLR everywhere."""
+    plain: dict[str, Any] = {}
+    for flag in flags_of(TrainConfig).values():
+        named = getattr(config, flag.name)
+        if flag.kind and isinstance(named, str):
+            plain[flag.name] = registry.plain(flag.kind, named)
+        elif flag.kind and named:
+            plain[flag.name] = tuple(registry.plain(flag.kind, name) for name in named)
+    options = {registry.plain("reporter", name): values for name, values in config.reporters_args.items()}
+    return replace(config, **plain, reporters_args=options)
 
 
 def choose_parts(config: TrainConfig, registry: Registry) -> dict[str, Part]:

@@ -14,7 +14,7 @@ from maskkit.data.augmentation import Augmentation
 from maskkit.data.loader import ImageLoader, num_steps
 from maskkit.data.samples import Samples
 from maskkit.engine.device import Precision, choose_device, choose_precision, choose_workers
-from maskkit.engine.parts import choose_parts, choose_reporters
+from maskkit.engine.parts import choose_parts, choose_reporters, plain_names
 from maskkit.engine.sources import Sources, find_sources
 from maskkit.engine.weights import check_source
 from maskkit.errors import DataError, UsageError
@@ -80,6 +80,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
         DataError: the images do not, or too few are left.
         WeightsError: there is no file of weights to start from.
     """
+    config = plain_names(config, registry)
     parts = choose_parts(config, registry)
     reporters = choose_reporters(config, registry)
     device = choose_device(config.device)

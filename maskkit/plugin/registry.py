@@ -92,6 +92,12 @@ class Registry:
             raise UnknownNameError(f"{len(owners)} plugins offer a {kind} named {bare!r}", hint=f"Say {spellings}.")
         raise UnknownNameError(f"unknown {kind} {name!r}", hint=self._advice(kind, name))
 
+    def plain(self, kind: str, name: str) -> str:
+        """Return `builtin:Name` as `Name`, which means the same since names in the box are reserved; others as given."""
+        prefix, _, bare = name.rpartition(":")
+        owners = _meant(prefix, self._owners[kind].get(bare, []))
+        return bare if any(owner.is_builtin for owner in owners) else name
+
     def _winner(self, kind: str, name: str, owners: list[Plugin]) -> Plugin | None:
         """Return whose the bare name is, if anybody's."""
         return None if kind == "command" and name in self._commands else _winner(owners)

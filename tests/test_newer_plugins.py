@@ -35,6 +35,7 @@ RAISING = HEALTHY.replace("yield", "raise RuntimeError('no licence')\n    yield"
 TOO_NEW = {
     "name": (NAMED.replace("{wanted}", "Novelty"), ASKED),
     "attribute": ("import maskkit\n" + HEALTHY + "\nmaskkit.Novelty", ASKED),
+    "label": ("from maskkit.labels import Novelty", ASKED),
     "module": ("import maskkit.novelties\n" + HEALTHY, ASKED),
     "hook": (HOOKED.replace("{wanted}", "maskkit_novelties"), ASKED),
     "field": (FIELD.replace("{wanted}", "summary='A loss', novelty=1"), ASKED),
@@ -42,6 +43,7 @@ TOO_NEW = {
 }
 SLIPS = {
     "slip_name": (NAMED.replace("{wanted}", "Reporters"), "; did you mean Reporter?"),
+    "slip_error": ("from maskkit.errors import DataErorr", "; did you mean DataError?"),
     "slip_hook": (HOOKED.replace("{wanted}", "maskkit_lossess"), "; did you mean maskkit_losses?"),
     "slip_prefix": (HOOKED.replace("{wanted}", "losses"), "; did you mean maskkit_losses?"),
     "slip_field": (FIELD.replace("{wanted}", "sumary='A loss'"), "; did you mean summary?"),

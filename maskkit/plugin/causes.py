@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 from importlib.metadata import PackageNotFoundError, requires
 
 import pluggy
@@ -13,7 +14,8 @@ from maskkit.plugin.hookspecs import KINDS
 __all__ = ["cause_of"]
 
 _HOOK = re.compile(r"unknown hook '(?:maskkit_)?(\w+)'")
-_NAME = re.compile(r"(?:cannot import name|module 'maskkit' has no attribute) '(\w+)'(?: from 'maskkit' |$)")
+_IMPORT = re.compile(r"cannot import name '(?P<name>\w+)' from '(?P<module>maskkit(\.[\w.]+)?)'")
+_ATTRIBUTE = re.compile(r"module '(?P<module>maskkit(\.[\w.]+)?)' has no attribute '(?P<name>\w+)'")
 _FIELD = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 _OTHER = re.compile(r"No module named 'maskkit\.|.* can not be found in the hookspec")
 
@@ -56,8 +58,8 @@ def _advice(text: str) -> str:
         # Without what all of them begin with, which would make any two look alike.
         near = nearest(hook[1], (known.__name__.removeprefix("maskkit_") for known in KINDS.values()))
         near = f"maskkit_{near}" if near else ""
-    elif name := _NAME.match(text):
-        near = nearest(name[1], dir(maskkit))
+    elif missed := _IMPORT.match(text) or _ATTRIBUTE.match(text):
+        near = nearest(missed["name"], dir(sys.modules.get(missed["module"])))
     elif (field := _FIELD.match(text)) and (callee := vars(maskkit).get(field[1])):
         near = nearest(field[2], inspect.signature(callee).parameters)
     elif _OTHER.match(text):

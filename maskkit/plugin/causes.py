@@ -3,6 +3,7 @@
 import inspect
 import re
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires
 
 import pluggy
@@ -17,6 +18,7 @@ _HOOK = re.compile(r"unknown hook '(?:maskkit_)?(\w+)'")
 _IMPORT = re.compile(r"cannot import name '(?P<name>\w+)' from '(?P<module>maskkit(\.[\w.]+)?)'")
 _ATTRIBUTE = re.compile(r"module '(?P<module>maskkit(\.[\w.]+)?)' has no attribute '(?P<name>\w+)'")
 _FIELD = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
+_OWN = re.compile(r"maskkit(?![\w.-])", re.IGNORECASE)
 _OTHER = re.compile(r"No module named 'maskkit\.|.* can not be found in the hookspec")
 
 
@@ -33,22 +35,20 @@ def cause_of(error: BaseException, distribution: str) -> str:
 
 def _unmet_requirement(distribution: str) -> str:
     """Return what a distribution requires of maskkit when this version is another, as "maskkit>=9", else ""."""
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
-
     try:
-        lines = requires(distribution) or []
+        lines = [line for line in requires(distribution) or () if _OWN.match(line)]
     except (PackageNotFoundError, ValueError):
         return ""
+    if not lines:
+        return ""
+    from packaging.requirements import InvalidRequirement, Requirement  # which takes 10 ms
+
     for line in lines:
-        try:
+        with suppress(InvalidRequirement):
             requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        is_due = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        is_met = requirement.specifier.contains(maskkit.__version__, prereleases=True)
-        if canonicalize_name(requirement.name) == "maskkit" and is_due and not is_met:
-            return f"maskkit{requirement.specifier}"
+            is_due = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if is_due and not requirement.specifier.contains(maskkit.__version__, prereleases=True):
+                return f"maskkit{requirement.specifier}"
     return ""
 
 

@@ -57,6 +57,8 @@ def make_package(folder: Path, plugin: str, source: str) -> Path:
     (home / module).mkdir(parents=True)
     (home / module / "__init__.py").write_text(source.format(plugin=plugin, module=module), encoding="utf-8")
     (home / module / "losses.py").write_text(LOSSES, encoding="utf-8")
+    # What is written for people is part of the metadata that each start reads.
+    (home / "README.md").write_text("What this plugin does, and how to use it.\n" * 100, encoding="utf-8")
     (home / "pyproject.toml").write_text(
         f"""
 [build-system]
@@ -66,6 +68,7 @@ build-backend = "hatchling.build"
 [project]
 name = "guest-{plugin}"
 version = "1.2.3"
+readme = "README.md"
 dependencies = ["maskkit>=0.1"]
 
 [project.entry-points.maskkit]

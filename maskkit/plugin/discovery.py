@@ -14,7 +14,6 @@ from typing import Any
 import pluggy
 
 from maskkit.plugin import hookspecs
-from maskkit.plugin.causes import cause_of
 from maskkit.plugin.component import Component
 from maskkit.plugin.watching import time_limit, traced
 
@@ -80,6 +79,8 @@ def _examine(entry: EntryPoint, disabled: set[str], environment: Mapping[str, st
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  a plugin may raise anything, SystemExit at import included
+        from maskkit.plugin.causes import cause_of
+
         return found(State.BROKEN, cause_of(error, distribution), traceback="".join(traceback.format_exception(error)))
     if not components:
         return found(State.EMPTY, _why_empty(entry))

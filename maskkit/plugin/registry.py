@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from maskkit.errors import PluginError, UnknownNameError, nearest
-from maskkit.plugin.causes import cause_of
 from maskkit.plugin.component import Component, load_target
 from maskkit.plugin.discovery import Plugin, State, discover
 from maskkit.plugin.hookspecs import KINDS
@@ -34,7 +33,7 @@ class Offer:
             owner = f"{self.plugin.distribution} {self.plugin.version}"
             raise PluginError(
                 f"{self.kind} {self.component.name!r} of {owner} cannot be loaded from {self.component.target}:"
-                f" {cause_of(error, self.plugin.distribution)}",
+                f" {self._cause(error)}",
                 hint=f"Mend or uninstall it, or switch it off: MASKKIT_DISABLE_PLUGINS={self.plugin.name}",
             ) from error
 
@@ -42,9 +41,14 @@ class Offer:
         """Return what to raise when the component fails with `error`: the owner is named."""
         owner = f"{self.plugin.distribution} {self.plugin.version}"
         return PluginError(
-            f"{self.kind} {self.component.name} of {owner} failed: {cause_of(error, self.plugin.distribution)}",
+            f"{self.kind} {self.component.name} of {owner} failed: {self._cause(error)}",
             hint=f"--debug shows where; MASKKIT_DISABLE_PLUGINS={self.plugin.name} does without this plugin.",
         )
+
+    def _cause(self, error: Exception) -> str:
+        from maskkit.plugin.causes import cause_of  # a few milliseconds that a start without a failure need not spend
+
+        return cause_of(error, self.plugin.distribution)
 
 
 class Registry:

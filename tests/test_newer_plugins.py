@@ -152,7 +152,7 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = folder / "maskkit"
     shutil.copytree(Path(package.__file__).parent, home, ignore=shutil.ignore_patterns("__pycache__"))
     change(home / "__init__.py", f'__version__ = "{HERE}"', '__version__ = "9.0"')
-    change(home / "plugin" / "hookspecs.py", "def maskkit_losses()", "def maskkit_losses(year: int)")
+    change(home / "plugin" / "hookspecs.py", "\ndef maskkit_losses()", "\ndef maskkit_losses(year: int)")
     change(home / "plugin" / "discovery.py", "caller()", "caller(year=2031)")
     change(home / "plugin" / "component.py", "    has_weights: bool", "    novelty: int = 0\n    has_weights: bool")
     return folder

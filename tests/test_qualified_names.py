@@ -122,6 +122,16 @@ def test_a_reporter_that_is_named_twice_reports_once(train: Run) -> None:
     assert [one["name"] for one in found["reporters"]] == ["csv"]
 
 
+@pytest.mark.parametrize("named", [("csv", "builtin:csv"), ("builtin:csv", "csv"), ("maskkit:csv", "builtin:csv")])
+def test_the_options_of_a_reporter_are_found_by_any_of_its_names(
+    named: tuple[str, str], capsys: pytest.CaptureFixture[str], profiles: Path
+) -> None:
+    reporters, options = named
+    flags = (f"--reporters={reporters}", "--reporters_args=" + json.dumps({options: {"absent": 1}}))
+    assert main(["train", f"--data_dir={profiles}", *flags]) == 2
+    assert capsys.readouterr().err.startswith("error: reporter csv has no option 'absent'\n")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", *PREFIXES])
 def test_drawn_faces_bring_their_own_folder(

@@ -97,7 +97,7 @@ class Registry:
         raise UnknownNameError(f"unknown {kind} {name!r}", hint=self._advice(kind, name))
 
     def plain(self, kind: str, name: str) -> str:
-        """Return `builtin:Name` as `Name`, which means the same since names in the box are reserved; others as given."""
+        """Return `builtin:Name` as `Name`, the same since names in the box are reserved, and any other as given."""
         prefix, _, bare = name.rpartition(":")
         owners = _meant(prefix, self._owners[kind].get(bare, []))
         return bare if any(owner.is_builtin for owner in owners) else name

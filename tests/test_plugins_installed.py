@@ -8,102 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Outcome, Overlay, run
+from conftest import ROOT, Outcome, Overlay, run, write_faces
+from crowd import CAUSES, SOURCES, WELL, make_package
+
+from maskkit.builtin.datasets import mask_split_by_profile
+from maskkit.plugin.hookspecs import KINDS
 
 pytestmark = pytest.mark.slow
-
-HOOK = """
-from maskkit import Component, hookimpl
-
-@hookimpl
-def maskkit_losses():
-    {body}
-"""
-OFFER = "Component(name={name!r}, target='{module}.losses:Loss', summary='A loss')"
-LOSSES = """
-from torch.nn import CrossEntropyLoss
-
-class Loss(CrossEntropyLoss):
-    def __init__(self, *, num_classes, class_counts, scale=1.0):
-        super().__init__()
-        self.scale = scale
-
-    def forward(self, logits, targets):
-        return self.scale * super().forward(logits, targets)
-"""
-
-VOTES = """
-from maskkit import Component, hookimpl
-
-@hookimpl
-def maskkit_votes():
-    yield Component(name={name!r}, target={target!r}, summary='A vote')
-
-def fail():
-    raise ZeroDivisionError('nothing to divide')
-"""
-TWIN = VOTES.format(name="twin", target="maskkit.builtin.votes:soft")
-
-
-def offering(module: str, name: str) -> str:
-    return HOOK.format(body=f"return [{OFFER.format(name=name, module=module)}]")
-
-
-# By distribution: the name of its plugin, and the source of its module.
-SOURCES = {
-    "guest-healthy": ("healthy", offering("guest_healthy", "healthy_loss")),
-    "guest-unimportable": ("unimportable", "import maskkit_is_absent"),
-    "guest-exiting": ("exiting", "import sys\nsys.exit(3)"),
-    "guest-misspelled": ("misspelled", offering("guest_misspelled", "x").replace("maskkit_losses", "maskkit_lossess")),
-    "guest-mismatched": ("mismatched", offering("guest_mismatched", "x").replace("_losses()", "_losses(registry)")),
-    "guest-raising": ("raising", HOOK.format(body="raise RuntimeError('no licence\\nsecond line')")),
-    "guest-wrong": ("wrong", HOOK.format(body="return ['focal']")),
-    "guest-bare": ("bare", HOOK.format(body=f"return {OFFER.format(name='x', module='guest_bare')}")),
-    "guest-twice": ("twice", HOOK.format(body=f"return [{OFFER.format(name='x', module='guest_twice')}] * 2")),
-    "guest-unmarked": ("unmarked", offering("guest_unmarked", "x").replace("@hookimpl\n", "")),
-    "guest-empty": ("empty", "from maskkit import hookimpl"),
-    "guest-chatty": ("chatty", "print('Welcome!')\n" + offering("guest_chatty", "chatty_loss")),
-    "guest-failing": ("failing", VOTES.format(name="lost", target="guest_failing:fail")),
-    "guest-focal": ("refocus", offering("guest_focal", "focal")),
-    "guest-left": ("left", TWIN),
-    "guest-right": ("right", TWIN),
-    "guest-namesake": ("healthy", offering("guest_namesake", "healthy_loss")),
-}
-CAUSES = {
-    "guest-unimportable": "ModuleNotFoundError: No module named 'maskkit_is_absent'",
-    "guest-exiting": "SystemExit: 3",
-    "guest-misspelled": "PluginValidationError: unknown hook 'maskkit_lossess'",
-    "guest-mismatched": "Argument(s) {'registry'} are declared in the hookimpl but can not be found in the hookspec",
-    "guest-raising": "RuntimeError: no licence",
-    "guest-wrong": "TypeError: maskkit_losses must return Components, but gave 'focal'",
-    "guest-bare": "TypeError: maskkit_losses must return an iterable of Components, but gave Component(name='x'",
-    "guest-twice": "ValueError: maskkit_losses offers x twice",
-}
-
-
-def make_package(folder: Path, distribution: str, plugin: str, source: str) -> Path:
-    """Write a package as a stranger would, with one entry point, and return its folder."""
-    module = distribution.replace("-", "_")
-    home = folder / distribution
-    (home / module).mkdir(parents=True)
-    (home / module / "__init__.py").write_text(source, encoding="utf-8")
-    (home / module / "losses.py").write_text(LOSSES, encoding="utf-8")
-    (home / "pyproject.toml").write_text(
-        f"""
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "{distribution}"
-version = "1.2.3"
-
-[project.entry-points.maskkit]
-{plugin} = "{module}"
-""",
-        encoding="utf-8",
-    )
-    return home
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +71,13 @@ def test_a_healthy_plugin_is_ok_and_lists_what_it_offers(listed: Mapping[str, Ma
         "target": "maskkit_hello.losses:Poly1",
     }
     assert listed["maskkit"]["state"] == listed["guest-chatty"]["state"] == "OK"
+
+
+def test_the_crowd_is_large_and_many_in_it_are_well(listed: Mapping[str, Mapping[str, Any]]) -> None:
+    assert len(SOURCES) > 20
+    for distribution, kind in zip(WELL, KINDS, strict=True):
+        assert (listed[distribution]["state"], listed[distribution]["cause"]) == ("OK", "")
+        assert [component["kind"] for component in listed[distribution]["components"]] == [kind]
 
 
 @pytest.mark.parametrize("distribution", CAUSES)
@@ -255,12 +173,30 @@ def test_a_plugin_that_is_switched_off_is_not_imported(crowd: Overlay, tmp_path:
     assert crowd.maskkit("list-plugins", cwd=tmp_path, env={"MASKKIT_DISABLE_PLUGINS": "chatty"}).err == ""
 
 
-def test_no_plugin_stops_the_other_commands(crowd: Overlay, tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("ImageID,ans\nx.jpg,3\n", encoding="utf-8")
-    assert crowd.maskkit("vote", "a.csv", "--how=hard", "--out=vote.csv", cwd=tmp_path).code == 0
-    assert (tmp_path / "vote.csv").read_text(encoding="utf-8") == "ImageID,ans\nx.jpg,3\n"
-    for line in ("--help", "version", "evaluate --help"):
-        assert crowd.maskkit(*line.split(), cwd=tmp_path).code == 0
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--help",
+        "version",
+        "list-plugins",
+        "list-plugins --format=json",
+        "list-plugins --plugin=my-model",
+        "vote a.csv b.csv --how=geometric --out=vote.csv",
+        "evaluate a.csv",
+        "count .",
+        *(f"{command} --help" for command in ("train", "predict", "evaluate", "vote", "list-plugins", "version")),
+        "count --help",
+    ],
+)
+def test_every_command_works_in_the_crowd_and_loads_no_torch(crowd: Overlay, tmp_path: Path, line: str) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("ImageID,ans,truth,0,1\nx.jpg,1,0,0.25,0.75\n", encoding="utf-8")
+    (tmp_path / "x.jpg").touch()
+    done = crowd.maskkit(*line.split(), cwd=tmp_path, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.code == 0, done.err
+    imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.err, re.MULTILINE))
+    assert "maskkit.cli.shell" in imported
+    assert imported.isdisjoint({"torch", "torchvision", "sklearn", "matplotlib", "tensorboard"})
 
 
 def test_a_fault_of_a_plugin_is_told_in_a_line_and_traced_on_demand(crowd: Overlay, tmp_path: Path) -> None:
@@ -268,7 +204,9 @@ def test_a_fault_of_a_plugin_is_told_in_a_line_and_traced_on_demand(crowd: Overl
     line = ("vote", "a.csv", "--how=lost", "--out=vote.csv")
     quiet = crowd.maskkit(*line, cwd=tmp_path, env=allow_only("failing"))
     assert (quiet.code, quiet.out) == (1, "")
-    assert quiet.err.startswith("error: ZeroDivisionError: nothing to divide\n")
+    assert quiet.err.startswith(
+        "error: vote lost of guest-failing 1.2.3 failed: ZeroDivisionError: nothing to divide\n"
+    )
     assert "--debug" in quiet.err
     assert "Traceback" not in quiet.err
     loud = crowd.maskkit(*line, "--debug", cwd=tmp_path, env=allow_only("failing"))
@@ -282,12 +220,6 @@ def test_the_help_offers_names_as_they_can_be_typed(crowd: Overlay, tmp_path: Pa
     losses = text.partition("--criterion=NAME The loss. One of: ")[2].partition(".")[0].split(", ")
     assert {"focal", "refocus:focal", "poly1", "guest-healthy:healthy_loss"} <= set(losses)
     assert not {"healthy_loss", "x"} & set(losses)
-
-
-def test_listing_plugins_loads_no_torch(crowd: Overlay, tmp_path: Path) -> None:
-    code = "import sys; from maskkit.cli.shell import main; main(['list-plugins']); sys.exit('torch' in sys.modules)"
-    done = run(crowd.python, "-c", code, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"})
-    assert (done.code, "poly1" in done.out) == (0, True), done.err
 
 
 def test_a_bare_name_of_two_guests_is_refused_with_both_spellings_and_each_of_them_works(
@@ -314,30 +246,6 @@ def test_the_option_of_a_guest_is_checked_like_one_of_the_box(crowd: Overlay, tm
     words = ("train", "--criterion=poly1", "--criterion_args=epsilom=2")
     refusal = refusal_of(crowd.maskkit(*words, cwd=tmp_path, env=allow_only()))
     assert refusal == "error: loss poly1 has no option 'epsilom'\n  Did you mean epsilon? It takes: epsilon.\n"
-
-
-def test_the_example_trains_with_its_option_and_writes_predictions(
-    crowd: Overlay, tmp_path: Path, train_images: Path
-) -> None:
-    small = ("--epochs=1", "--resize=32", "--num_workers=0", "--reporters=csv")
-    words = (*small, f"--data_dir={train_images}", "--criterion=poly1", "--criterion_args=epsilon=2")
-    done = crowd.maskkit("train", *words, cwd=tmp_path, env=allow_only())
-    assert done.code == 0, done.err
-    run_folder = tmp_path / "runs" / "exp"
-    loss = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))["components"]["loss"]
-    assert (loss["name"], loss["plugin"], loss["distribution"]) == ("poly1", "hello", "maskkit-hello")
-    assert loss["options"] == {"epsilon": 2}
-    images = (train_images.parent.parent / "eval" / "info.csv").read_text(encoding="utf-8").splitlines()
-    for name in ("eval_hard.csv", "eval_soft.csv"):
-        assert len((run_folder / "predictions" / name).read_text(encoding="utf-8").splitlines()) == len(images)
-    assert (run_folder / "predictions" / "valid_soft.csv").is_file()
-    resume = ("train", "--resume=runs/exp", "--epochs=2")
-    refused = crowd.maskkit(*resume, cwd=tmp_path, env={"MASKKIT_DISABLE_PLUGINS": "*"})
-    assert refused.code == 1
-    assert refused.err.startswith("error: the run needs the loss poly1 of maskkit-hello 0.1.0, which is not there\n")
-    assert "Install maskkit-hello 0.1.0" in refused.err
-    done = crowd.maskkit(*resume, cwd=tmp_path, env=allow_only())
-    assert (done.code, done.err) == (0, "")
 
 
 def test_a_broken_plugin_is_shown_in_full_with_its_file_and_traceback(crowd: Overlay, tmp_path: Path) -> None:
@@ -370,16 +278,68 @@ def test_each_call_into_a_plugin_is_traced_when_asked(crowd: Overlay, tmp_path: 
     assert ("hello", "maskkit_models") not in calls
 
 
-def test_a_name_of_the_box_is_taken_from_a_guest_by_its_prefix(crowd: Overlay, tmp_path: Path) -> None:
-    words = ("train", "--criterion=refocus:focal", "--criterion_args=gamma=0.5")
-    refusal = refusal_of(crowd.maskkit(*words, cwd=tmp_path, env=allow_only("refocus")))
-    assert refusal == "error: loss focal has no option 'gamma'\n  It takes: scale.\n"
+@pytest.mark.parametrize(
+    ("how", "advice"), [("soft", "It takes: none."), ("resoft:soft", "Did you mean sharpness? It takes: sharpness.")]
+)
+def test_the_bare_name_stays_with_the_box_and_the_guest_is_within_reach(
+    crowd: Overlay, tmp_path: Path, how: str, advice: str
+) -> None:
+    (tmp_path / "a.csv").write_text("ImageID,ans,0,1\nx.jpg,1,0.25,0.75\n", encoding="utf-8")
+    words = ("vote", "a.csv", f"--how={how}", "--how_args=sharpnes=2", "--out=o.csv")
+    refusal = refusal_of(crowd.maskkit(*words, cwd=tmp_path, env=allow_only("resoft")))
+    assert refusal == f"error: vote soft has no option 'sharpnes'\n  {advice}\n"
 
 
-def test_the_bare_name_stays_with_the_box(crowd: Overlay, tmp_path: Path) -> None:
-    words = ("train", "--criterion=focal", "--criterion_args=scale=0.5")
-    refusal = refusal_of(crowd.maskkit(*words, cwd=tmp_path, env=allow_only("refocus")))
-    assert refusal.startswith("error: loss focal has no option 'scale'\n")
+@pytest.fixture
+def guests_alone(tmp_path: Path) -> list[str]:
+    """Return the flags of a training in which every part is a guest's."""
+    faces = write_faces(tmp_path / "faces", people=6)
+    mask_split_by_profile(faces).table.drop(columns="path").to_csv(faces / "faces.csv", index=False)
+    parts = {
+        "data_dir": faces,
+        "dataset": "listed",
+        "model": "my-model:tiny",
+        "augmentation": "mirror",
+        "optimizer": "RMSprop",
+        "scheduler": "warm_up",
+        "criterion": "poly1",
+        "criterion_args": "epsilon=2",
+        "reporters": "csv,best",
+    }
+    small = {"epochs": 1, "resize": 32, "num_workers": 0, "eval_dir": "none"}
+    return [f"--{name}={value}" for name, value in (parts | small).items()]
+
+
+def test_a_run_of_guests_alone_is_trained_predicted_scored_and_taken_up_in_the_crowd(
+    crowd: Overlay, tmp_path: Path, guests_alone: list[str]
+) -> None:
+    def do(*words: str) -> None:
+        done = crowd.maskkit(*words, cwd=tmp_path)
+        assert (done.code, done.err.removeprefix("Welcome!\n")) == (0, "")
+
+    do("train", *guests_alone)
+    run_folder = tmp_path / "runs" / "exp"
+    assert (run_folder / "best.txt").read_text(encoding="utf-8").startswith("epoch 0: macro F1 ")
+    record = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
+    assert {kind: part["distribution"] for kind, part in record["components"].items()} == {
+        **{kind: f"guest-{kind}" for kind in ("dataset", "model", "augmentation", "optimizer", "scheduler")},
+        "loss": "maskkit-hello",
+    }
+    assert record["components"]["loss"]["options"] == {"epsilon": 2}
+    images = next((tmp_path / "faces").glob("*/"))
+    do("predict", "runs/exp", f"--images={images}", "--out=answers", "--num_workers=0")
+    do("evaluate", "runs/exp")
+    do("vote", "answers/eval_soft.csv", "--how=geometric", "--out=vote.csv")
+    for name in ("answers/eval_hard.csv", "answers/eval_soft.csv", "vote.csv"):
+        rows = (tmp_path / name).read_text(encoding="utf-8").splitlines()
+        assert [row.partition(",")[0] for row in rows] == ["ImageID", *sorted(path.name for path in images.iterdir())]
+    resume = ("train", "--resume=runs/exp", "--epochs=2")
+    refused = crowd.maskkit(*resume, cwd=tmp_path, env={"MASKKIT_DISABLE_PLUGINS": "hello"})
+    assert refused.code == 1
+    assert "error: the run needs the loss poly1 of maskkit-hello 0.1.0, which is not there\n" in refused.err
+    assert "Install maskkit-hello 0.1.0" in refused.err
+    do(*resume)
+    assert len((run_folder / "metrics.csv").read_text(encoding="utf-8").splitlines()) == 3
 
 
 def test_the_environment_of_the_tests_is_not_touched(crowd: Overlay) -> None:

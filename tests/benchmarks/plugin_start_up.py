@@ -20,6 +20,7 @@ from rich.table import Table
 # The helpers of the tests stand one folder up.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from conftest import Overlay
+from crowd import make_package
 
 HEALTHY = """
 from collections.abc import Iterable
@@ -34,13 +35,6 @@ def maskkit_losses() -> Iterable[Component]:
 def maskkit_votes() -> Iterable[Component]:
     yield Component(name="{plugin}_vote", target="{module}.votes:vote", summary="A vote of {plugin}")
 """
-LOSSES = """
-from torch.nn import CrossEntropyLoss
-
-class Loss(CrossEntropyLoss):
-    def __init__(self, *, num_classes, class_counts):
-        super().__init__()
-"""
 BROKEN = {
     "unimportable": "import maskkit_is_absent",
     "mismatched": HEALTHY.replace("maskkit_losses()", "maskkit_losses(registry)"),
@@ -50,40 +44,14 @@ BROKEN = {
 }
 
 
-def make_package(folder: Path, plugin: str, source: str) -> Path:
-    """Write a package as a stranger would, and return its folder."""
-    module = f"guest_{plugin}"
-    home = folder / plugin
-    (home / module).mkdir(parents=True)
-    (home / module / "__init__.py").write_text(source.format(plugin=plugin, module=module), encoding="utf-8")
-    (home / module / "losses.py").write_text(LOSSES, encoding="utf-8")
-    # What is written for people is part of the metadata that each start reads.
-    (home / "README.md").write_text("What this plugin does, and how to use it.\n" * 100, encoding="utf-8")
-    (home / "pyproject.toml").write_text(
-        f"""
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "guest-{plugin}"
-version = "1.2.3"
-readme = "README.md"
-dependencies = ["maskkit>=0.1"]
-
-[project.entry-points.maskkit]
-{plugin} = "{module}"
-""",
-        encoding="utf-8",
-    )
-    return home
-
-
 def make_environments(folder: Path) -> dict[tuple[int, int], Overlay]:
     """Return an environment for each number of healthy and of broken plugins."""
     packages = folder / "packages"
-    healthy = [make_package(packages, f"healthy{number}", HEALTHY) for number in range(15)]
-    broken = [make_package(packages, plugin, source) for plugin, source in BROKEN.items()]
+    sources = {f"healthy{number}": HEALTHY for number in range(15)} | BROKEN
+    written = [
+        make_package(packages, f"guest-{plugin}", plugin, source.format(plugin=plugin, module=f"guest_{plugin}"))
+        for plugin, source in sources.items()
+    ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MASKKIT_")}
     environment |= {"XDG_CACHE_HOME": str(folder / "cache")}
     made = {}
@@ -91,7 +59,7 @@ def make_environments(folder: Path) -> dict[tuple[int, int], Overlay]:
     for num_healthy, num_broken in track(sizes, "installing", transient=True):
         overlay = Overlay(folder / f"{num_healthy}-{num_broken}", environment)
         if num_healthy:
-            overlay.install(*healthy[:num_healthy], *broken[:num_broken])
+            overlay.install(*written[:num_healthy], *written[15 : 15 + num_broken])
         made[num_healthy, num_broken] = overlay
     return made
 

@@ -93,6 +93,25 @@ def test_a_plugin_that_hangs_is_given_up_and_the_others_go_on(maskkit: Runner, t
     assert by_name["builtin"]["state"] == "OK"
 
 
+@pytest.mark.parametrize("facts", [None, b"", b"\xff\xfe", b"Name: guest-nameless\n"])
+def test_a_plugin_whose_metadata_are_damaged_is_listed_and_so_are_the_others(
+    maskkit: Runner, tmp_path: Path, facts: bytes | None
+) -> None:
+    folder = tmp_path / "guest_nameless-1.0.dist-info"
+    folder.mkdir()
+    if facts is not None:
+        (folder / "METADATA").write_bytes(facts)
+    (folder / "entry_points.txt").write_text("[maskkit]\nnameless = guest_absent\n", encoding="utf-8")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    shown = maskkit("list-plugins", "--format=json", env={"MASKKIT_DISABLE_PLUGINS": "", "PYTHONPATH": path})
+    assert shown.code == 0, shown.err
+    by_name = {record["name"]: record for record in json.loads(shown.out)}
+    name = "guest-nameless" if facts and facts.startswith(b"Name") else "unknown"
+    assert (by_name["nameless"]["distribution"], by_name["nameless"]["version"]) == (name, "unknown")
+    assert by_name["nameless"]["cause"] == "ModuleNotFoundError: No module named 'guest_absent'"
+    assert by_name["builtin"]["state"] == "OK"
+
+
 def test_one_name_in_two_kinds_is_no_conflict() -> None:
     registry = Registry([BOX, plugin("guest", "guest", kind="model", names=["focal"])])
     assert owner(registry, "focal") == "maskkit"

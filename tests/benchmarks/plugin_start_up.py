@@ -20,38 +20,20 @@ from rich.table import Table
 # The helpers of the tests stand one folder up.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from conftest import Overlay
-from crowd import make_package
+from crowd import SOURCES, make_package, offering
 
-HEALTHY = """
-from collections.abc import Iterable
-
-from maskkit import Component, hookimpl
-
-@hookimpl
-def maskkit_losses() -> Iterable[Component]:
-    yield Component(name="{plugin}_loss", target="{module}.losses:Loss", summary="A loss of {plugin}")
-
-@hookimpl
-def maskkit_votes() -> Iterable[Component]:
-    yield Component(name="{plugin}_vote", target="{module}.votes:vote", summary="A vote of {plugin}")
-"""
-BROKEN = {
-    "unimportable": "import maskkit_is_absent",
-    "mismatched": HEALTHY.replace("maskkit_losses()", "maskkit_losses(registry)"),
-    "misspelled": HEALTHY.replace("maskkit_losses", "maskkit_lossess"),
-    "raising": HEALTHY.replace("yield Component", "raise RuntimeError\n    yield Component"),
-    "taken": HEALTHY.replace("{plugin}_loss", "focal"),
-}
+# It cannot be imported, has a wrong signature, misspells its hook, raises in it, offers a name in the box.
+BROKEN = ("guest-unimportable", "guest-mismatched", "guest-misspelled", "guest-raising", "guest-focal")
 
 
 def make_environments(folder: Path) -> dict[tuple[int, int], Overlay]:
     """Return an environment for each number of healthy and of broken plugins."""
-    packages = folder / "packages"
-    sources = {f"healthy{number}": HEALTHY for number in range(15)} | BROKEN
-    written = [
-        make_package(packages, f"guest-{plugin}", plugin, source.format(plugin=plugin, module=f"guest_{plugin}"))
-        for plugin, source in sources.items()
-    ]
+    healthy = {
+        f"guest-healthy{number}": (f"healthy{number}", offering(f"guest_healthy{number}", f"loss{number}"))
+        for number in range(15)
+    }
+    sources = healthy | {distribution: SOURCES[distribution] for distribution in BROKEN}
+    packages = [make_package(folder / "packages", distribution, *what) for distribution, what in sources.items()]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MASKKIT_")}
     environment |= {"XDG_CACHE_HOME": str(folder / "cache")}
     made = {}
@@ -59,7 +41,7 @@ def make_environments(folder: Path) -> dict[tuple[int, int], Overlay]:
     for num_healthy, num_broken in track(sizes, "installing", transient=True):
         overlay = Overlay(folder / f"{num_healthy}-{num_broken}", environment)
         if num_healthy:
-            overlay.install(*written[:num_healthy], *written[15 : 15 + num_broken])
+            overlay.install(*packages[:num_healthy], *packages[15 : 15 + num_broken])
         made[num_healthy, num_broken] = overlay
     return made
 

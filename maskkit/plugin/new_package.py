@@ -30,7 +30,7 @@ __all__ = ["TEMPLATES", "NewPackage", "check_names_are_free", "render_package", 
 TEMPLATES = Path(__file__).with_name("templates")
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-_LONGEST = 60  # for which the lines of the templates leave room
+_LONGEST = 40  # for which the lines of the templates and of list-plugins leave room
 _SUFFIX = ".jinja"
 _BESIDE_MODULE = {"build", "dist", "runs", "tests"}  # folders of the package itself
 _TYPED_BEFORE = {"help"}  # words that the command line takes before any command
@@ -40,7 +40,7 @@ _TYPED_BEFORE = {"help"}  # words that the command line takes before any command
 class NewPackage:
     """A package before it is written: its names, its files by their paths, and how it is used.
 
-    `commands` takes the folder of the package as a shell would.
+    `commands` takes the folder of the package as a shell would, and gives what to type next, a command a line.
     """
 
     values: Mapping[str, str]
@@ -50,7 +50,7 @@ class NewPackage:
     def next_steps(self, folder: Path) -> list[str]:
         """Return what to type once the package is written to `folder`."""
         place = shlex.quote(str(folder) if folder.is_absolute() else f"./{folder}")
-        return [f"pip install -e {place}", f"maskkit check-plugin {place}", *self.commands(place).splitlines()]
+        return self.commands(place).splitlines()
 
 
 def render_package(name: str, kind: str) -> NewPackage:
@@ -72,8 +72,8 @@ def render_package(name: str, kind: str) -> NewPackage:
             values[key] = environment.from_string(question["default"]).render(values)
     _check_names(values)
     files = dict(_render_files(environment, TEMPLATES / settings["_subdirectory"], values))
-    about = environment.get_template(f"kinds/{kind}/about{_SUFFIX}").make_module(values)
-    return NewPackage(values, files, vars(about)["use"])
+    commands = environment.get_template(f"commands{_SUFFIX}").make_module(values)
+    return NewPackage(values, files, vars(commands)["next_steps"])
 
 
 def check_names_are_free(values: Mapping[str, str], registry: Registry) -> None:
@@ -85,8 +85,9 @@ def check_names_are_free(values: Mapping[str, str], registry: Registry) -> None:
     kind, component = values["kind"], values["component"]
     for other in registry.plugins:
         owner = f"{other.distribution} {other.version}"
-        if any(_are_same(kind, one.name, component) for one in other.components.get(kind, ())):
-            raise _taken(f"{owner} already offers {values['a_kind']} named {component!r}", values)
+        for one in other.components.get(kind, ()):
+            if _are_same(kind, one.name, component):
+                raise _taken(f"{owner} already offers {values['a_kind']} named {one.name!r}", values)
         if other.name == values["plugin"]:
             raise _taken(f"the plugin of {owner} is already named {other.name!r}", values)
     own = {*registry.names("command"), *_TYPED_BEFORE} if kind == "command" else set[str]()
@@ -165,7 +166,8 @@ def _check_target(folder: Path, target: Path) -> None:
 
 
 def _are_same(kind: str, one: str, other: str) -> bool:
-    """Return whether two names cannot be told apart: the dashes and underscores of a command are the same."""
+    """Return whether people could take one name for the other; dashes and underscores of a command are the same."""
+    one, other = one.casefold(), other.casefold()
     return one.replace("-", "_") == other.replace("-", "_") if kind == "command" else one == other
 
 

@@ -60,10 +60,8 @@ def render_package(name: str, kind: str) -> NewPackage:
         UsageError: no package, module or component can have such a name.
     """
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
-        form = (
-            f"It has letters and digits, with '-', '_' and '.' between them, {_LONGEST} at most, such as maskkit-poly."
-        )
-        raise UsageError(f"{name!r} is no name of a package", hint=form)
+        form = f"letters and digits, with '-', '_' and '.' between them, {_LONGEST} characters at most"
+        raise UsageError(f"{name!r} is no name of a package", hint=f"It has {form}, such as maskkit-poly.")
     settings = json.loads((TEMPLATES / "copier.yml").read_text(encoding="utf-8"))
     environment = _environment(settings["_envops"])
     values = {"name": name, "kind": kind}

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from maskkit.flags import MISSING, flag
 
-__all__ = ["EvaluateConfig", "ListPluginsConfig", "PredictConfig", "TrainConfig", "VersionConfig", "VoteConfig"]
+__all__ = ["EvaluateConfig", "ListPluginsConfig", "NewPluginConfig", "PredictConfig", "TrainConfig", "VersionConfig"]
+__all__ += ["VoteConfig"]
 
 Kind = Literal[
     "model", "loss", "augmentation", "mix", "dataset", "optimizer", "scheduler", "reporter", "vote", "command"
@@ -185,6 +186,15 @@ class ListPluginsConfig:
     plugin: str | None = flag(None, "Only the plugin or distribution of this name, in full: with files and traceback.")
     format: Literal["table", "json"] = flag("table", "For people or for programs.")
     strict: bool = flag(False, "Exit with 1 when a plugin is BROKEN, in CONFLICT or EMPTY.")  # noqa: FBT003
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPluginConfig:
+    """Write the package of a new plugin, which installs, is typed and is tested."""
+
+    name: str = flag(MISSING, "Name of the package; in maskkit-poly, the component is called poly.", word=True)
+    kind: Kind = flag(MISSING, "What it adds to maskkit.")
+    out: Path | None = flag(None, "Folder to write, new or empty; else the name of the package, here.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,7 +153,8 @@ def build(config: type[Config], layers: Iterable[Layer]) -> tuple[Config, dict[s
             sources[name] = layer.source
     for one in flags.values():
         if one.default is MISSING and one.name not in values:
-            raise UsageError(f"{one.spelling} is missing: {one.text}")
+            advice = "" if one.word else f"Type {one.spelling}={one.type_name}"
+            raise UsageError(f"{one.spelling} is missing: {one.text}", hint=advice)
     return config(**values), sources
 
 

@@ -170,7 +170,7 @@ def test_the_help_shows_every_flag_with_its_type_sentence_and_default(inside: Ru
     assert f"Example: maskkit {command}" in text
     for flag in flags_of(COMMANDS[command].config).values():
         title = flag.name.upper() if flag.word else f"--{flag.name}={flag.type_name}"
-        default = r"" if flag.word else r"( One of: [^.]+\.)? Default: \S+\."
+        default = r"" if flag.word else r"( One of: [^.]+\.)? (Default: \S+|Must be given)\."
         assert re.search(rf"{re.escape(title)}( \.\.)? {re.escape(flag.text)}{default}", text), title
 
 

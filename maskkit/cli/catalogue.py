@@ -5,6 +5,7 @@ from maskkit.cli.command import Command
 from maskkit.config import (
     EvaluateConfig,
     ListPluginsConfig,
+    NewPluginConfig,
     PredictConfig,
     TrainConfig,
     VersionConfig,
@@ -50,6 +51,15 @@ COMMANDS = {
             ListPluginsConfig,
             commands.list_plugins,
             ("maskkit list-plugins --kind=loss", "maskkit list-plugins --format=json --strict"),
+        ),
+        Command(
+            "new-plugin",
+            NewPluginConfig,
+            commands.new_plugin,
+            (
+                "maskkit new-plugin maskkit-poly --kind=loss",
+                "maskkit new-plugin maskkit-faces --kind=dataset --out=plugins/faces",
+            ),
         ),
         Command("version", VersionConfig, commands.version, ("maskkit version",)),
     )

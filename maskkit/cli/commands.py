@@ -3,12 +3,14 @@
 import os
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import maskkit
 from maskkit.config import (
     EvaluateConfig,
     ListPluginsConfig,
+    NewPluginConfig,
     PredictConfig,
     TrainConfig,
     VersionConfig,
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from maskkit.cli.command import Command
     from maskkit.plugin.registry import Registry
 
-__all__ = ["evaluate", "guest", "list_plugins", "predict", "show_help", "show_overview", "train", "version", "vote"]
+__all__ = ["evaluate", "guest", "list_plugins", "new_plugin", "predict", "show_help", "show_overview", "train"]
+__all__ += ["version", "vote"]
 
 
 def train(config: TrainConfig, sources: Mapping[str, str]) -> int:
@@ -69,6 +72,20 @@ def list_plugins(config: ListPluginsConfig, _: Mapping[str, str]) -> int:
     show = print_json if config.format == "json" else print_in_full if config.plugin else print_table
     show(plugins, config.kind)
     return 1 if config.strict and any(is_unwell(plugin) for plugin in plugins) else 0
+
+
+def new_plugin(config: NewPluginConfig, _: Mapping[str, str]) -> int:
+    """Write a new package, and print what it holds and what to type next."""
+    from maskkit.plugin.new_package import check_names_are_free, render_package, write_package
+
+    package = render_package(config.name, config.kind)
+    check_names_are_free(package.values, _registry())
+    folder = config.out or Path(config.name)
+    write_package(package.files, folder)
+    print(f"wrote {config.name}: {package.values['a_kind']} named {package.values['component']}")
+    print(*(f"  {folder / path}" for path in package.files), sep="\n")
+    print("next:", *(f"  {line}" for line in package.next_steps(folder)), sep="\n")
+    return 0
 
 
 def version(_: VersionConfig, __: Mapping[str, str]) -> int:

@@ -71,7 +71,7 @@ def _rows(flags: list[Flag], registry: "Registry") -> list[str]:
         if flag.kind:
             text += f" One of: {', '.join(registry.names(flag.kind))}."
         if not flag.word:
-            text += f" Default: {_shown(flag)}."
+            text += " Must be given." if flag.default is MISSING else f" Default: {_shown(flag)}."
         lines += _row(title, text)
     return lines
 
@@ -87,7 +87,7 @@ def _row(title: str, text: str) -> list[str]:
 
 def _shown(flag: Flag) -> str:
     default = flag.default
-    if default is None or default in ({}, ()) or default is MISSING:
+    if default is None or default in ({}, ()):
         return "none"
     if isinstance(default, bool):
         return str(default).lower()

@@ -61,7 +61,8 @@ def vote(config: VoteConfig, _: Mapping[str, str]) -> int:
 
 def list_plugins(config: ListPluginsConfig, _: Mapping[str, str]) -> int:
     """Print what is installed, for people or for programs."""
-    from maskkit.cli.listing import is_unwell, plugins_named, print_in_full, print_json, print_table
+    from maskkit.cli.listing import is_unwell, print_in_full, print_json, print_table
+    from maskkit.plugin.registry import plugins_named
 
     plugins = _registry().plugins
     if config.plugin is not None:

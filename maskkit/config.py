@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from maskkit.flags import MISSING, flag
 
-__all__ = ["EvaluateConfig", "ListPluginsConfig", "PredictConfig", "TrainConfig", "VersionConfig", "VoteConfig"]
+__all__ = ["CheckPluginConfig", "EvaluateConfig", "ListPluginsConfig", "PredictConfig", "TrainConfig", "VersionConfig"]
+__all__ += ["VoteConfig"]
 
 Kind = Literal[
     "model", "loss", "augmentation", "mix", "dataset", "optimizer", "scheduler", "reporter", "vote", "command"
@@ -185,6 +186,15 @@ class ListPluginsConfig:
     plugin: str | None = flag(None, "Only the plugin or distribution of this name, in full: with files and traceback.")
     format: Literal["table", "json"] = flag("table", "For people or for programs.")
     strict: bool = flag(False, "Exit with 1 when a plugin is BROKEN, in CONFLICT or EMPTY.")  # noqa: FBT003
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckPluginConfig:
+    """Check that a plugin keeps every contract, on tiny inputs."""
+
+    plugin: str = flag(MISSING, "Folder with a pyproject.toml, or name of an installed plugin.", word=True)
+    data_dir: Path | None = flag(None, "Folder for its data sets; else a tiny one in the competition's layout.")
+    debug: bool = flag(False, "Show the traceback of each check that failed.")  # noqa: FBT003
 
 
 @dataclass(frozen=True, kw_only=True)

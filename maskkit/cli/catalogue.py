@@ -3,6 +3,7 @@
 from maskkit.cli import commands
 from maskkit.cli.command import Command
 from maskkit.config import (
+    CheckPluginConfig,
     EvaluateConfig,
     ListPluginsConfig,
     PredictConfig,
@@ -50,6 +51,12 @@ COMMANDS = {
             ListPluginsConfig,
             commands.list_plugins,
             ("maskkit list-plugins --kind=loss", "maskkit list-plugins --format=json --strict"),
+        ),
+        Command(
+            "check-plugin",
+            CheckPluginConfig,
+            commands.check_plugin,
+            ("maskkit check-plugin .", "maskkit check-plugin maskkit-hello --data_dir=train/images"),
         ),
         Command("version", VersionConfig, commands.version, ("maskkit version",)),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import maskkit
 from maskkit.config import (
+    CheckPluginConfig,
     EvaluateConfig,
     ListPluginsConfig,
     PredictConfig,
@@ -20,7 +21,18 @@ if TYPE_CHECKING:
     from maskkit.cli.command import Command
     from maskkit.plugin.registry import Registry
 
-__all__ = ["evaluate", "guest", "list_plugins", "predict", "show_help", "show_overview", "train", "version", "vote"]
+__all__ = [
+    "check_plugin",
+    "evaluate",
+    "guest",
+    "list_plugins",
+    "predict",
+    "show_help",
+    "show_overview",
+    "train",
+    "version",
+    "vote",
+]
 
 
 def train(config: TrainConfig, sources: Mapping[str, str]) -> int:
@@ -70,6 +82,14 @@ def list_plugins(config: ListPluginsConfig, _: Mapping[str, str]) -> int:
     show = print_json if config.format == "json" else print_in_full if config.plugin else print_table
     show(plugins, config.kind)
     return 1 if config.strict and any(is_unwell(plugin) for plugin in plugins) else 0
+
+
+def check_plugin(config: CheckPluginConfig, _: Mapping[str, str]) -> int:
+    """Run every check of a plugin and print what came of it."""
+    _rest_idle_threads()
+    from maskkit.cli.checking import check_and_print
+
+    return check_and_print(config)
 
 
 def version(_: VersionConfig, __: Mapping[str, str]) -> int:

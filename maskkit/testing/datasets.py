@@ -96,7 +96,7 @@ def _can_read(candidate: Candidate, place: Path) -> bool:
     try:
         candidate.build(place)
     except CheckError as failure:
-        if isinstance(failure.__cause__, DataError | UsageError):
+        if isinstance(failure.__cause__, DataError | UsageError | OSError):
             return False
         raise
     return True

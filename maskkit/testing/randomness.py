@@ -8,21 +8,26 @@ from torch import Tensor
 from maskkit.testing.check import expect
 from maskkit.testing.inputs import generator_states, seeded
 
-__all__ = ["expect_draws_alone", "expect_undisturbed"]
+__all__ = ["SEEDS", "expect_draws_alone", "expect_undisturbed"]
+
+SEEDS = range(6)
+"""Of the global generators; what tosses a coin gives the same for two of them by chance, but hardly for all."""
 
 
 def expect_draws_alone(attempt: Callable[[], Sequence[Tensor]], what: str) -> None:
     """Expect the same tensors of two attempts whatever the global generators, which are left as they are."""
-    results = []
-    for seed in (0, 1):
-        with seeded(seed):
-            results.append(attempt())
+    first, *others = (_seeded(attempt, seed) for seed in SEEDS)
     expect(
-        all(torch.equal(first, second) for first, second in zip(*results, strict=True)),
+        all(torch.equal(one, same) for other in others for one, same in zip(first, other, strict=True)),
         f"{what} must depend on its draws alone, or a resumed run goes another way, but it drew from a generator of"
         " torch, numpy or random; use draws.uniform, draws.normal or draws.seeds",
     )
     expect_undisturbed(attempt, what)
+
+
+def _seeded(attempt: Callable[[], Sequence[Tensor]], seed: int) -> Sequence[Tensor]:
+    with seeded(seed):
+        return attempt()
 
 
 def expect_undisturbed(attempt: Callable[[], object], what: str) -> None:

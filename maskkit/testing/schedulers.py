@@ -66,8 +66,10 @@ def _gives_a_schedule(candidate: Candidate) -> None:
 
 
 def _keeps_lrs_sane(candidate: Candidate) -> None:
+    _start(candidate, *_LENGTHS[0])
     for epochs, steps in _LENGTHS:
-        run = _start(candidate, epochs, steps)
+        optimizer = _optimizer()
+        run = _Run(optimizer, candidate.build(optimizer, epochs=epochs, steps_per_epoch=steps), epochs, steps)
         for number, lr in enumerate(run.lrs(), start=1):
             expect(
                 math.isfinite(lr) and lr >= 0,

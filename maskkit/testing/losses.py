@@ -18,7 +18,7 @@ from maskkit.testing.inputs import one_hot, seeded
 __all__ = ["CHECKS"]
 
 _WIDTHS = (2, 3, NUM_CLASSES)
-_SURE = 30.0  # logits of a network that is sure of itself: its probabilities are 0 and 1 in float32
+_SURE = 30.0  # logits of a network that is sure of itself: 1 - p of its answer is 0 in float32
 
 
 def _gives_one_finite_number(candidate: Candidate) -> None:
@@ -41,7 +41,7 @@ def _gives_the_same_twice(candidate: Candidate) -> None:
     loss = _required(candidate, NUM_CLASSES).eval()
     for what, logits, targets in _cases(NUM_CLASSES):
         with seeded(1):
-            first, second = float(loss(logits, targets)), float(loss(logits, targets))
+            first, second = _number(loss, logits, targets), _number(loss, logits, targets)
         expect(
             first == second,
             f"in evaluation it must give the same number each time, but for {what} it gave {first:g} and {second:g};"
@@ -61,8 +61,8 @@ def _takes_classes_as_rows(candidate: Candidate) -> None:
     for width in _WIDTHS:
         loss = _required(candidate, width).eval()
         for what, logits, targets in _cases(width):
-            of_classes = float(loss(logits, targets))
-            of_rows = float(loss(logits, nn.functional.one_hot(targets, width).float()))
+            of_classes = _number(loss, logits, targets)
+            of_rows = _number(loss, logits, nn.functional.one_hot(targets, width).float())
             expect(
                 abs(of_rows - of_classes) <= 1e-5 * max(1.0, abs(of_classes)),
                 f"rows of one 1 must give the number that their classes give, but for {what} it gave {of_rows:g}"
@@ -108,6 +108,13 @@ def _built(candidate: Candidate, width: int) -> nn.Module:
 def _required(candidate: Candidate, width: int) -> nn.Module:
     with seeded(0):
         return candidate.require(nn.Module, num_classes=width, class_counts=_counts(width))
+
+
+def _number(loss: nn.Module, logits: Tensor, targets: Tensor) -> float:
+    value = loss(logits, targets)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        raise SkipTest("it gives no number")
+    return float(value)
 
 
 def _require_soft_targets(candidate: Candidate) -> None:

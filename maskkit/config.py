@@ -6,8 +6,17 @@ from typing import Any, Literal
 
 from maskkit.flags import MISSING, flag
 
-__all__ = ["EvaluateConfig", "ListPluginsConfig", "NewPluginConfig", "PredictConfig", "TrainConfig", "VersionConfig"]
-__all__ += ["VoteConfig"]
+__all__ = [
+    "CheckPluginConfig",
+    "EvaluateConfig",
+    "Kind",
+    "ListPluginsConfig",
+    "NewPluginConfig",
+    "PredictConfig",
+    "TrainConfig",
+    "VersionConfig",
+    "VoteConfig",
+]
 
 Kind = Literal[
     "model", "loss", "augmentation", "mix", "dataset", "optimizer", "scheduler", "reporter", "vote", "command"
@@ -195,6 +204,15 @@ class NewPluginConfig:
     name: str = flag(MISSING, "Name of the package; in maskkit-poly, the component is called poly.", word=True)
     kind: Kind = flag(MISSING, "What it adds to maskkit.")
     out: Path | None = flag(None, "Folder to write, new or empty; else the name of the package, here.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckPluginConfig:
+    """Check that a plugin keeps every contract, on tiny inputs."""
+
+    plugin: str = flag(MISSING, "Folder with a pyproject.toml, or name of an installed plugin.", word=True)
+    data_dir: Path | None = flag(None, "Folder for its data sets; else a tiny one in the competition's layout.")
+    debug: bool = flag(False, "Show the traceback of each check that failed.")  # noqa: FBT003
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ ORDER: tuple[set[str], ...] = (
     {"data", "ensemble", "evaluation"},
     {"engine"},
     {"cli"},
+    {"testing"},
     {"__main__"},
 )
 # Rooms that stand outside that order, with all that they may import beside themselves. `maskkit` stands for the names
@@ -31,11 +32,16 @@ APART = {
     "builtin": {"maskkit", "labels", "errors"},
 }
 # Those that may say `import maskkit`, for its version and for what it offers.
-VERSION_READERS = {"cli", "engine", "plugin"}
+VERSION_READERS = {"cli", "engine", "plugin", "testing"}
+# The kit checks commands by what makes them, so it stands after cli; the command that runs it is the one way back.
+WAYS_BACK = {("maskkit.cli.checking", "testing")}
 
 TORCH = {"efficientnet_pytorch", "safetensors", "tensorboard", "torch", "torchvision"}
-TORCH_ROOMS = {"builtin", "data", "engine"}
-TORCH_FREE_MODULES = {"maskkit.builtin", "maskkit.builtin.votes", "maskkit.data", "maskkit.engine"}
+TORCH_ROOMS = {"builtin", "data", "engine", "testing"}
+TORCH_FREE_MODULES = {"maskkit.builtin", "maskkit.builtin.votes", "maskkit.data", "maskkit.engine"} | {
+    f"maskkit.testing{name}"
+    for name in ("", ".check", ".collecting", ".commands", ".package_checks", ".packages", ".pytest_hooks", ".votes")
+}
 
 HEAVY = ("torch", "torchvision", "sklearn", "tensorboard", "matplotlib", "nni", "scipy")
 
@@ -91,7 +97,7 @@ def violations_of(source: str, module: str, *, is_package: bool = False) -> list
         target = room_of(imported)
         if imported == "maskkit" and room in VERSION_READERS:
             continue
-        if target is not None and target not in allowed(room):
+        if target is not None and target not in allowed(room) and (module, target) not in WAYS_BACK:
             faults.append(f"{module}, line {line}: {room} must not import {imported}")
         is_torch_room = room in TORCH_ROOMS and module not in TORCH_FREE_MODULES
         if imported.partition(".")[0] in TORCH and not is_torch_room:
@@ -209,6 +215,11 @@ def test_a_plugin_author_imports_the_hook_and_the_record_without_torch(
 ) -> None:
     loaded = loaded_by("from maskkit import Component, hookimpl", env=environment, cwd=tmp_path)
     assert loaded.isdisjoint({*HEAVY, "numpy", "pandas"})
+
+
+def test_the_kit_is_at_hand_without_torch_or_pytest(environment: dict[str, str], tmp_path: Path) -> None:
+    loaded = loaded_by("from maskkit.testing import Check, checks_of", env=environment, cwd=tmp_path)
+    assert loaded.isdisjoint({*HEAVY, "numpy", "pandas", "pytest", "_pytest"})
 
 
 def test_every_name_that_the_package_offers_is_there() -> None:

@@ -542,6 +542,19 @@ def test_an_infinite_loss_of_a_large_batch_names_ten_files(samples: Samples) -> 
     assert lines[-1] == "  and 20 more"
 
 
+def test_the_loss_is_in_the_mode_of_its_network(samples: Samples) -> None:
+    modes = []
+
+    class Noting(nn.Module):
+        def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+            modes.append((logits.requires_grad, self.training))
+            return nn.functional.cross_entropy(logits, targets)
+
+    Bench(samples, loss=lambda **_: Noting(), epochs=2).fit()
+    assert set(modes) == {(True, True), (False, False)}
+    assert modes[-1] == (False, False)
+
+
 class NanWhenMeasured(nn.Module):
     """A network that is well in training and gives NaN in some validations, counted from 0."""
 

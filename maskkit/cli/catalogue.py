@@ -3,6 +3,7 @@
 from maskkit.cli import commands
 from maskkit.cli.command import Command
 from maskkit.config import (
+    CheckPluginConfig,
     EvaluateConfig,
     ListPluginsConfig,
     NewPluginConfig,
@@ -60,6 +61,12 @@ COMMANDS = {
                 "maskkit new-plugin maskkit-poly --kind=loss",
                 "maskkit new-plugin maskkit-faces --kind=dataset --out=plugins/faces",
             ),
+        ),
+        Command(
+            "check-plugin",
+            CheckPluginConfig,
+            commands.check_plugin,
+            ("maskkit check-plugin .", "maskkit check-plugin maskkit-hello --data_dir=train/images"),
         ),
         Command("version", VersionConfig, commands.version, ("maskkit version",)),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import maskkit
 from maskkit.config import (
+    CheckPluginConfig,
     EvaluateConfig,
     ListPluginsConfig,
     NewPluginConfig,
@@ -22,8 +23,19 @@ if TYPE_CHECKING:
     from maskkit.cli.command import Command
     from maskkit.plugin.registry import Registry
 
-__all__ = ["evaluate", "guest", "list_plugins", "new_plugin", "predict", "show_help", "show_overview", "train"]
-__all__ += ["version", "vote"]
+__all__ = [
+    "check_plugin",
+    "evaluate",
+    "guest",
+    "list_plugins",
+    "new_plugin",
+    "predict",
+    "show_help",
+    "show_overview",
+    "train",
+    "version",
+    "vote",
+]
 
 
 def train(config: TrainConfig, sources: Mapping[str, str]) -> int:
@@ -64,7 +76,8 @@ def vote(config: VoteConfig, _: Mapping[str, str]) -> int:
 
 def list_plugins(config: ListPluginsConfig, _: Mapping[str, str]) -> int:
     """Print what is installed, for people or for programs."""
-    from maskkit.cli.listing import is_unwell, plugins_named, print_in_full, print_json, print_table
+    from maskkit.cli.listing import is_unwell, print_in_full, print_json, print_table
+    from maskkit.plugin.registry import plugins_named
 
     plugins = _registry().plugins
     if config.plugin is not None:
@@ -86,6 +99,14 @@ def new_plugin(config: NewPluginConfig, _: Mapping[str, str]) -> int:
     print(*(f"  {folder / path}" for path in package.files), sep="\n")
     print("next:", *(f"  {line}" for line in package.next_steps(folder)), sep="\n")
     return 0
+
+
+def check_plugin(config: CheckPluginConfig, _: Mapping[str, str]) -> int:
+    """Run every check of a plugin and print what came of it."""
+    _rest_idle_threads()
+    from maskkit.cli.checking import check_and_print
+
+    return check_and_print(config)
 
 
 def version(_: VersionConfig, __: Mapping[str, str]) -> int:

@@ -4,13 +4,12 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from maskkit.errors import UnknownNameError, nearest
 from maskkit.plugin.discovery import Plugin, State
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["is_unwell", "plugins_named", "print_in_full", "print_json", "print_table"]
+__all__ = ["is_unwell", "print_in_full", "print_json", "print_table"]
 
 _COLORS = {
     State.OK: "green",
@@ -24,21 +23,6 @@ _COLORS = {
 def is_unwell(plugin: Plugin) -> bool:
     """Return whether somebody should look at the plugin: broken, in conflict or empty."""
     return plugin.state in {State.BROKEN, State.CONFLICT, State.EMPTY}
-
-
-def plugins_named(name: str, plugins: Sequence[Plugin]) -> list[Plugin]:
-    """Return the plugins of that name, or of that distribution.
-
-    Raises:
-        UnknownNameError: there is none.
-    """
-    found = [plugin for plugin in plugins if name in {plugin.name, plugin.distribution}]
-    if not found:
-        names = [plugin.name for plugin in plugins]
-        near = nearest(name, [*names, *(plugin.distribution for plugin in plugins)])
-        advice = f"Did you mean {near}?" if near else f"Installed: {', '.join(names)}."
-        raise UnknownNameError(f"no plugin {name!r} is installed", hint=advice)
-    return found
 
 
 def print_json(plugins: Sequence[Plugin], kind: str) -> None:

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            code = _dispatch([word for word in tokens if word != "--debug"])
+            code = _dispatch([word for word in tokens if word != "--debug"], debug=debug)
             print(end="", flush=True)  # a reader who has gone is noticed here, not while Python ends
             return code
     except KeyboardInterrupt as error:
@@ -69,13 +69,14 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(text, 1, error, debug=debug)
 
 
-def _dispatch(tokens: list[str]) -> int:
+def _dispatch(tokens: list[str], *, debug: bool) -> int:
     if not tokens or tokens[0] in {"-h", "--help", "help"}:
         return commands.show_overview()
     command = _command_named(tokens[0])
     if {"-h", "--help"} & set(tokens[1:]):
         return commands.show_help(command)
-    job = _ask_fire(command, tokens[1:])
+    told = ["--debug"] if debug and "debug" in flags_of(command.config) else []
+    job = _ask_fire(command, tokens[1:] + told)
     config, sources = _fill(command, job._words, job._flags)  # noqa: SLF001  private so that Fire cannot chain into it
     return command.run(config, sources)
 

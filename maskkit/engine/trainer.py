@@ -137,6 +137,7 @@ class Trainer:
         batches = self.loader.batches([rows for part in parts for rows in part])
         self.reporters.on_epoch_start(EpochStart(epoch, self.settings.epochs, len(steps)))
         self.learning.classifier.network.train()
+        self.learning.objective.train()
         loss_sum = torch.zeros((), device=self.device)
         num_correct = torch.zeros((), dtype=torch.int64, device=self.device)
         interval = _Interval()

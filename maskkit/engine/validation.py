@@ -40,7 +40,7 @@ class Validation:
     @torch.inference_mode()
     def measure(self, learning: Learning) -> Measured:
         """Return the figures, which no batch size changes."""
-        objective, view = learning.objective, learning.objective.view
+        objective, view = learning.objective.eval(), learning.objective.view
         logits, self.batch_size = logits_within_memory(learning.classifier, self.loader, self.rows, self.batch_size)
         answers = torch.from_numpy(self.samples.answers[self.rows.numpy()]).to(logits.device)
         probabilities = objective.probabilities(logits)

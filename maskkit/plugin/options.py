@@ -11,7 +11,7 @@ from maskkit.errors import UsageError, nearest
 from maskkit.plugin.contracts import RESERVED
 from maskkit.plugin.registry import Offer
 
-__all__ = ["bound", "options_of"]
+__all__ = ["annotation_of", "bound", "options_of"]
 
 
 def options_of(offer: Offer) -> dict[str, inspect.Parameter]:
@@ -35,7 +35,7 @@ def bound(offer: Offer, options: Mapping[str, object]) -> Callable[..., Any]:
         if name not in known:
             raise _unknown_option(offer, name, known)
         try:
-            values[name] = convert(value, _annotation(factory, known[name]))
+            values[name] = convert(value, annotation_of(factory, known[name]))
         except ValueError as error:
             raise UsageError(
                 f"option {name} of {offer.kind} {offer.component.name} {error}; received {value!r}"
@@ -46,7 +46,7 @@ def bound(offer: Offer, options: Mapping[str, object]) -> Callable[..., Any]:
     return partial(factory, **values)
 
 
-def _annotation(factory: Any, option: inspect.Parameter) -> Any:
+def annotation_of(factory: Any, option: inspect.Parameter) -> Any:
     """Return the type that an option declares, Any when it declares none or imports it for type checkers alone."""
     function = factory.__init__ if inspect.isclass(factory) else inspect.unwrap(factory)
     if not isinstance(option.annotation, str):

@@ -1,7 +1,7 @@
 """The names of everything that the plugins offer: who owns each, which are in conflict, and what is near a typo."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from maskkit.plugin.component import Component, load_target
 from maskkit.plugin.discovery import Plugin, State, discover
 from maskkit.plugin.hookspecs import KINDS
 
-__all__ = ["Offer", "Registry"]
+__all__ = ["Offer", "Registry", "plugins_named"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,21 @@ class Registry:
         if unwell:
             advice += "\nNot available: " + "; ".join(f"{plugin.name} ({plugin.cause})" for plugin in unwell) + "."
         return advice
+
+
+def plugins_named(name: str, plugins: Sequence[Plugin]) -> list[Plugin]:
+    """Return the plugins of that name, or of that distribution.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    found = [plugin for plugin in plugins if name in {plugin.name, plugin.distribution}]
+    if not found:
+        names = [plugin.name for plugin in plugins]
+        near = nearest(name, [*names, *(plugin.distribution for plugin in plugins)])
+        advice = f"Did you mean {near}?" if near else f"Installed: {', '.join(names)}."
+        raise UnknownNameError(f"no plugin {name!r} is installed", hint=advice)
+    return found
 
 
 def _owners(plugins: list[Plugin]) -> dict[str, dict[str, list[Plugin]]]:

@@ -1,0 +1,130 @@
+"""The contract of data sets: `maskkit.plugin.contracts.DatasetFactory`."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from unittest import SkipTest
+
+import numpy as np
+from PIL import Image
+
+from maskkit.data.images import open_image
+from maskkit.data.samples import Samples
+from maskkit.errors import DataError, UsageError
+from maskkit.testing.candidate import Candidate
+from maskkit.testing.check import CheckError, expect
+
+__all__ = ["CHECKS"]
+
+_SHOTS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
+_NUM_OPENED = 100
+_VAL_RATIO = 0.25
+
+Read = Callable[[], object]
+
+
+def _gives_images_that_open(candidate: Candidate) -> None:
+    with _reading(candidate) as read:
+        samples = read()
+        expect(
+            isinstance(samples, Samples),
+            f"it must give maskkit.Samples, but gave {type(samples).__name__}; return Samples(table)",
+        )
+        for path in _expected(samples).paths[:_NUM_OPENED]:
+            try:
+                open_image(path)
+            except DataError as error:
+                raise CheckError(f"the files of its table must open, but {error.message}") from error
+
+
+def _reads_the_same_twice(candidate: Candidate) -> None:
+    with _reading(candidate) as read:
+        first, second = _expected(read()), _expected(read())
+    expect(
+        first.table.equals(second.table),
+        "it must read a folder the same way each time, since rows are told apart by their numbers, but its table"
+        " changed; sort what it lists",
+    )
+
+
+def _splits_by_its_unit(candidate: Candidate) -> None:
+    with _reading(candidate) as read:
+        samples = _expected(read())
+    if not samples.labelled:
+        raise SkipTest("it has no labels, so nobody trains on it")
+    first, second = (np.asarray(samples.split(val_ratio=_VAL_RATIO, seed=3)) for _ in range(2))
+    expect(first.shape == (len(samples),), f"a split must give a fold for each image, but gave {first.shape}")
+    expect(bool((first == second).all()), "a split must be the same for the same seed, but two differ")
+    folds = sorted(set(first.tolist()))
+    expect(folds == [0, 1], f"a split must hold some images out (0) and train on others (1), but gave folds {folds}")
+    units = samples.table["person"] if samples.unit == "person" else samples.table["sample"]
+    torn = set(units[first == 0]) & set(units[first == 1])
+    expect(
+        not torn,
+        f"a split must keep each {samples.unit} together, but {sorted(torn)[:1]} fell on both sides",
+    )
+
+
+def _expected(samples: object) -> Samples:
+    if not isinstance(samples, Samples):
+        raise SkipTest("it is no Samples")
+    return samples
+
+
+@contextmanager
+def _reading(candidate: Candidate) -> Iterator[Read]:
+    """Yield a function that reads the user's folder or else the kit's own, that part of it which the data set takes.
+
+    Raises:
+        CheckError: it cannot read the user's folder, or fails otherwise than by an error with an explanation.
+        SkipTest: it cannot read the kit's own.
+    """
+    if candidate.data_dir is not None:
+        yield partial(candidate.build, candidate.data_dir)
+        return
+    with tempfile.TemporaryDirectory(prefix="maskkit-") as name:
+        places = _write_faces(Path(name))
+        fitting = next((place for place in places if _can_read(candidate, place)), None)
+        if fitting is None:
+            raise SkipTest("it cannot read the kit's tiny folder; pass --data_dir")
+        yield partial(candidate.build, fitting)
+
+
+def _can_read(candidate: Candidate, place: Path) -> bool:
+    try:
+        candidate.build(place)
+    except CheckError as failure:
+        if isinstance(failure.__cause__, DataError | UsageError | OSError):
+            return False
+        raise
+    return True
+
+
+def _write_faces(root: Path) -> list[Path]:
+    """Write some noise as a folder in the competition's layout, and return the folders that a data set may ask for."""
+    train, evaluation = root / "train" / "images", root / "eval"
+    noise = np.random.default_rng(0)
+
+    def write(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise.integers(0, 256, (40, 32, 3), dtype=np.uint8)).save(path)
+
+    for number in range(12):
+        gender, age = ("male", "female")[number % 2], (22, 41, 63)[number // 2 % 3]
+        for shot in _SHOTS:
+            write(train / f"{number:06}_{gender}_Asian_{age}" / f"{shot}.jpg")
+    names = [f"{number:02}.jpg" for number in range(4)]
+    for name in names:
+        write(evaluation / "images" / name)
+    rows = "".join(f"{name},0\n" for name in names)
+    (evaluation / "info.csv").write_text(f"ImageID,ans\n{rows}", encoding="utf-8")
+    return [train, root, evaluation]
+
+
+CHECKS: dict[str, Callable[[Candidate], None]] = {
+    "it gives images that open": _gives_images_that_open,
+    "it reads the same twice": _reads_the_same_twice,
+    "its split keeps units together": _splits_by_its_unit,
+}

@@ -19,6 +19,7 @@ _IMPORT = re.compile(r"cannot import name '(?P<name>\w+)' from '(?P<module>maskk
 _ATTRIBUTE = re.compile(r"module '(?P<module>maskkit(\.[\w.]+)?)' has no attribute '(?P<name>\w+)'")
 _FIELD = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 _OWN = re.compile(r"maskkit(?![\w.-])", re.IGNORECASE)
+_PLACE = re.compile(r" in plugin <module .*>$")  # which is told beside the cause
 _OTHER = re.compile(r"No module named 'maskkit\.|.* can not be found in the hookspec")
 
 
@@ -27,6 +28,7 @@ def cause_of(error: BaseException, distribution: str) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # pluggy says only in its last line what is wrong.
     text = " ".join(lines if isinstance(error, pluggy.PluginValidationError) else lines[:1])
+    text = _PLACE.sub("", text)
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if unmet := _unmet_requirement(distribution):
         return f"{told}; it needs {unmet}, and this is {maskkit.__version__}"

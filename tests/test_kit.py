@@ -12,6 +12,7 @@ from faults import COMPONENTS, Fault
 from guest_packages import HOOK, PROJECT, write_component, write_package
 from PIL import Image
 
+from maskkit.cli.reference import example
 from maskkit.errors import UsageError
 from maskkit.plugin.hookspecs import KINDS
 from maskkit.testing import Check, CheckError, checks_of
@@ -128,6 +129,14 @@ def failures_of(folder: Path, *, data_dir: Path | None = None) -> list[str]:
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"command"}))
 def test_what_cannot_be_imported_fails_in_one_check_and_is_left_out_of_the_others(tmp_path: Path, kind: str) -> None:
     assert failures_of(write_component(tmp_path, kind, "import absent")) == ["its factory can be imported"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_hooks_show_keeps_the_contracts(tmp_path: Path, kind: str) -> None:
+    (tmp_path / f"my_{kind}.py").write_text(example(kind).replace("my_plugin", f"my_{kind}"), encoding="utf-8")
+    project = PROJECT.replace("{distribution}", "mine").replace("{name}", "mine").replace("{module}", f"my_{kind}")
+    (tmp_path / "pyproject.toml").write_text(project, encoding="utf-8")
+    assert failures_of(tmp_path) == []
 
 
 def test_requirements_that_are_not_known_before_the_build_are_not_judged(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The kit finds each fault that it looks for, and tells its author what is wrong."""
 
+import os
 import random
 import sys
 from pathlib import Path
@@ -41,6 +42,7 @@ GOOD = HOOK.replace("{hook}", "models").replace("{record}", "")
 UNMARKED = GOOD + "\n\ndef maskkit_losses():\n    return []\n"
 EARLY = "from PIL import Image\n" + GOOD
 LATE = GOOD.replace("    given", "    import numpy as np\n    given")
+TWICE = "import os\n\nif os.getpid() != {pid}:\n    raise RuntimeError('no licence')\n" + GOOD
 NEEDS = 'dependencies = ["maskkit"]\n'
 
 PACKAGES = [
@@ -85,6 +87,7 @@ PACKAGES = [
     ),
     ("its hooks are marked", "but maskkit_losses is not marked; write @hookimpl above it", UNMARKED, PROJECT),
     ("it imports nothing heavy", "must load nothing heavy, but loads PIL; import it in", EARLY, PROJECT),
+    ("it imports nothing heavy", "in a process of its own must work, but: RuntimeError: no licence", TWICE, PROJECT),
     ("it imports nothing heavy", "must load nothing heavy, but loads numpy; import it in", LATE, PROJECT),
 ]
 
@@ -93,6 +96,7 @@ PACKAGES = [
 def test_a_faulty_package_is_found_and_told_in_a_sentence(
     tmp_path: Path, name: str, sentence: str, source: str, project: str
 ) -> None:
+    source = source.replace("{pid}", str(os.getpid()))
     with pytest.raises(CheckError) as caught:
         check_named(write_package(tmp_path, source, project), name)()
     assert sentence in str(caught.value)

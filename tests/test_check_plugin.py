@@ -112,6 +112,7 @@ def test_what_a_plugin_prints_stays_out_of_the_output(maskkit: Runner, tmp_path:
     assert "Welcome!" not in outcome.out
 
 
+@pytest.mark.slow
 def test_a_data_set_reads_the_folder_given(maskkit: Runner, tmp_path: Path, train_images: Path) -> None:
     body = (
         'if data_dir.parent.name != "train" or len(list(data_dir.iterdir())) != 30:\n    raise ValueError(data_dir)\n'
@@ -216,6 +217,7 @@ def test_pytest_shows_the_sentence_of_a_check_that_fails(tmp_path: Path, environ
     assert "the order of the files must not matter, since their weights move along" in outcome.out
 
 
+@pytest.mark.slow
 def test_pytest_checks_an_installed_plugin_on_a_folder(
     tmp_path: Path, environment: dict[str, str], train_images: Path
 ) -> None:

@@ -34,14 +34,16 @@ from functools import partial
 from typing import Annotated
 
 import numpy as np
+
+from maskkit import Reporter, Schedule
+"""
+HEAVY_IMPORTS = """
 import pandas as pd
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau, StepLR
 
-from maskkit import Augmentation, Reporter, Samples, Schedule
-
-
+from maskkit import Augmentation, Samples
 """
 
 HOOKS = {"loss": "losses", "mix": "mixes"}
@@ -73,5 +75,6 @@ def write_component(folder: Path, kind: str, code: str, record: str = "") -> Pat
     hook = HOOKS.get(kind, f"{kind}s")
     place = write_package(folder, HOOK.replace("{hook}", hook).replace("{record}", record))
     (package,) = place.glob("maskkit_*")
-    (package / "parts.py").write_text(IMPORTS + code, encoding="utf-8")
+    imports = IMPORTS if kind in {"reporter", "vote", "command"} else IMPORTS + HEAVY_IMPORTS
+    (package / "parts.py").write_text(f"{imports}\n\n{code}", encoding="utf-8")
     return place

@@ -199,7 +199,7 @@ def test_a_picture_of_the_confusion_loads_no_torch(environment: dict[str, str], 
     assert loaded & {*HEAVY} == {"matplotlib"}
 
 
-@pytest.mark.parametrize("line", ["train --modle=x", "train --lr=abc", "predict", "trian"])
+@pytest.mark.parametrize("line", ["train --modle=x", "train --lr=abc", "predict", "trian", "check-plugin zzz"])
 def test_a_refused_line_loads_nothing_heavy(environment: dict[str, str], tmp_path: Path, line: str) -> None:
     code = "from maskkit.cli.shell import main\nassert main(sys.argv[1:]) == 2"
     assert loaded_by(code, *line.split(), env=environment, cwd=tmp_path).isdisjoint({*HEAVY, "numpy", "pandas"})

@@ -1,5 +1,6 @@
 """The kit finds each fault that it looks for, and tells its author what is wrong."""
 
+import os
 import random
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from faults import COMPONENTS, Fault
 from guest_packages import HOOK, PROJECT, write_component, write_package
 from PIL import Image
 
+from maskkit.cli.reference import example
 from maskkit.errors import UsageError
 from maskkit.plugin.hookspecs import KINDS
 from maskkit.testing import Check, CheckError, checks_of
@@ -40,6 +42,7 @@ GOOD = HOOK.replace("{hook}", "models").replace("{record}", "")
 UNMARKED = GOOD + "\n\ndef maskkit_losses():\n    return []\n"
 EARLY = "from PIL import Image\n" + GOOD
 LATE = GOOD.replace("    given", "    import numpy as np\n    given")
+TWICE = "import os\n\nif os.getpid() != {pid}:\n    raise RuntimeError('no licence')\n" + GOOD
 NEEDS = 'dependencies = ["maskkit"]\n'
 
 PACKAGES = [
@@ -84,6 +87,7 @@ PACKAGES = [
     ),
     ("its hooks are marked", "but maskkit_losses is not marked; write @hookimpl above it", UNMARKED, PROJECT),
     ("it imports nothing heavy", "must load nothing heavy, but loads PIL; import it in", EARLY, PROJECT),
+    ("it imports nothing heavy", "in a process of its own must work, but: RuntimeError: no licence", TWICE, PROJECT),
     ("it imports nothing heavy", "must load nothing heavy, but loads numpy; import it in", LATE, PROJECT),
 ]
 
@@ -92,6 +96,7 @@ PACKAGES = [
 def test_a_faulty_package_is_found_and_told_in_a_sentence(
     tmp_path: Path, name: str, sentence: str, source: str, project: str
 ) -> None:
+    source = source.replace("{pid}", str(os.getpid()))
     with pytest.raises(CheckError) as caught:
         check_named(write_package(tmp_path, source, project), name)()
     assert sentence in str(caught.value)
@@ -128,6 +133,14 @@ def failures_of(folder: Path, *, data_dir: Path | None = None) -> list[str]:
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"command"}))
 def test_what_cannot_be_imported_fails_in_one_check_and_is_left_out_of_the_others(tmp_path: Path, kind: str) -> None:
     assert failures_of(write_component(tmp_path, kind, "import absent")) == ["its factory can be imported"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_hooks_show_keeps_the_contracts(tmp_path: Path, kind: str) -> None:
+    (tmp_path / f"my_{kind}.py").write_text(example(kind).replace("my_plugin", f"my_{kind}"), encoding="utf-8")
+    project = PROJECT.replace("{distribution}", "mine").replace("{name}", "mine").replace("{module}", f"my_{kind}")
+    (tmp_path / "pyproject.toml").write_text(project, encoding="utf-8")
+    assert failures_of(tmp_path) == []
 
 
 def test_requirements_that_are_not_known_before_the_build_are_not_judged(tmp_path: Path) -> None:

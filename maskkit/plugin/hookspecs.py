@@ -22,7 +22,7 @@ hookimpl = pluggy.HookimplMarker("maskkit")
 
 @hookspec
 def maskkit_models() -> Iterable[Component]:
-    """Offer networks.
+    '''Offer networks.
 
     `maskkit train --model=NAME` trains one. `has_weights=True` says that it can load weights: only then is `pretrained`
     ever true. `mean` and `std` of their images replace maskkit's own; `size`, their height and width, is only noted.
@@ -35,17 +35,18 @@ def maskkit_models() -> Iterable[Component]:
             yield Component(name="tiny", target="my_plugin:tiny", summary="One convolution")
 
         def tiny(num_outputs, *, pretrained, width: int = 16):
+            """Return one convolution of so many channels, and a linear layer."""
             from torch import nn
 
             layers = [nn.Conv2d(3, width, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
             return nn.Sequential(*layers, nn.Linear(width, num_outputs))
-    """
+    '''
     return []
 
 
 @hookspec
 def maskkit_losses() -> Iterable[Component]:
-    """Offer losses.
+    '''Offer losses.
 
     `maskkit train --criterion=NAME` makes one small; each head of the network has one of its own. `soft_targets=True`
     says that it takes rows of probabilities [B, C] as well as classes [B], which `--mix` needs.
@@ -58,6 +59,7 @@ def maskkit_losses() -> Iterable[Component]:
             yield Component(name="tempered", target="my_plugin:tempered", summary="Milder", soft_targets=True)
 
         def tempered(*, num_classes, class_counts, temperature: float = 2.0):
+            """Return the cross entropy of logits divided by the temperature."""
             from torch import nn
 
             class Tempered(nn.CrossEntropyLoss):
@@ -65,13 +67,13 @@ def maskkit_losses() -> Iterable[Component]:
                     return super().forward(logits / temperature, targets)
 
             return Tempered()
-    """
+    '''
     return []
 
 
 @hookspec
 def maskkit_augmentations() -> Iterable[Component]:
-    """Offer preprocessing, and what training adds to it.
+    '''Offer preprocessing, and what training adds to it.
 
     `maskkit train --augmentation=NAME` uses one. `prepare` (an RGB picture -> uint8 [3, H, W]) is deterministic and all
     that validation sees; it goes to other processes, so it is a function of the module. `augment` (float [B, 3, H, W]
@@ -86,6 +88,7 @@ def maskkit_augmentations() -> Iterable[Component]:
             yield Component(name="mirror", target="my_plugin:mirror", summary="Resize; some mirrored")
 
         def mirror(*, size, share: float = 0.5):
+            """Resize every picture; mirror such a share of those to learn from."""
             from maskkit import Augmentation
 
             def augment(images, draws):
@@ -97,13 +100,13 @@ def maskkit_augmentations() -> Iterable[Component]:
             from torchvision.transforms.functional import pil_to_tensor
 
             return pil_to_tensor(image.resize((size[1], size[0])))
-    """
+    '''
     return []
 
 
 @hookspec
 def maskkit_mixes() -> Iterable[Component]:
-    """Offer ways of mixing the images of a batch with each other.
+    '''Offer ways of mixing the images of a batch with each other.
 
     `maskkit train --mix=NAME` mixes training batches by one, after they were augmented: each row of the targets in the
     same shares as its image.
@@ -116,19 +119,20 @@ def maskkit_mixes() -> Iterable[Component]:
             yield Component(name="ghost", target="my_plugin:ghost", summary="A faint neighbour")
 
         def ghost(*, num_classes, most: float = 0.2):
+            """Show a neighbour through each image, by a share up to `most`."""
             def mix(images, targets, draws):
                 share = most * draws.uniform(1)
                 mixed = images.lerp(images.roll(1, 0), share[:, :, None, None])
                 return mixed, targets.lerp(targets.roll(1, 0), share)
 
             return mix
-    """
+    '''
     return []
 
 
 @hookspec
 def maskkit_datasets() -> Iterable[Component]:
-    """Offer readers of folders of images.
+    '''Offer readers of folders of images.
 
     `maskkit train --dataset=NAME --data_dir=FOLDER` reads one. What it gives holds a pandas table, a row an image, with
     the columns path (absolute), sample (unique), person, mask, gender and age (whole years).
@@ -142,6 +146,7 @@ def maskkit_datasets() -> Iterable[Component]:
             yield Component(name="listed", target="my_plugin:listed", summary="Images that a CSV lists")
 
         def listed(data_dir, *, file: str = "faces.csv"):
+            """Read the images that a CSV file of the folder lists."""
             import pandas
             from maskkit import Samples
 
@@ -149,13 +154,13 @@ def maskkit_datasets() -> Iterable[Component]:
                 raise UsageError("listed needs a folder", hint="Type --data_dir=FOLDER.")
             table = pandas.read_csv(data_dir / file, dtype={"sample": str, "person": str})
             return Samples(table.assign(path=[str(data_dir.absolute() / name) for name in table["sample"]]))
-    """
+    '''
     return []
 
 
 @hookspec
 def maskkit_optimizers() -> Iterable[Component]:
-    """Offer optimizers.
+    '''Offer optimizers.
 
     `maskkit train --optimizer=NAME` moves the weights by one, with `--lr` and `--weight_decay`.
 
@@ -167,16 +172,17 @@ def maskkit_optimizers() -> Iterable[Component]:
             yield Component(name="RMSprop", target="my_plugin:rmsprop", summary="RMSprop of torch")
 
         def rmsprop(parameters, *, lr, weight_decay, momentum: float = 0.9):
+            """Return RMSprop."""
             from torch.optim import RMSprop
 
             return RMSprop(parameters, lr=lr, weight_decay=weight_decay, momentum=momentum)
-    """
+    '''
     return []
 
 
 @hookspec
 def maskkit_schedulers() -> Iterable[Component]:
-    """Offer schedules of the learning rate.
+    '''Offer schedules of the learning rate.
 
     `maskkit train --scheduler=NAME` follows one. It moves after every epoch or, as here, after every step.
 
@@ -188,17 +194,18 @@ def maskkit_schedulers() -> Iterable[Component]:
             yield Component(name="warm_up", target="my_plugin:warm_up", summary="From a tenth to all")
 
         def warm_up(optimizer, *, epochs, steps_per_epoch, over: int = 1):
+            """Rise to the full rate over so many epochs."""
             from torch.optim.lr_scheduler import LinearLR
 
             steps = over * steps_per_epoch
             return Schedule(LinearLR(optimizer, start_factor=0.1, total_iters=steps), interval="step")
-    """
+    '''
     return []
 
 
 @hookspec
 def maskkit_reporters() -> Iterable[Component]:
-    """Offer reporters of a run's events.
+    '''Offer reporters of a run's events.
 
     `maskkit train --reporters=NAME,console` tells all that it names of the run, and nobody else.
 
@@ -210,19 +217,21 @@ def maskkit_reporters() -> Iterable[Component]:
             yield Component(name="best", target="my_plugin:Best", summary="best.txt, the best epoch so far")
 
         class Best(Reporter):
+            """Keep the best epoch so far in best.txt."""
+
             def on_run_start(self, run):
                 self.file = run.run_dir / "best.txt"
 
             def on_epoch_end(self, result):
                 if result.is_best:
                     self.file.write_text(f"epoch {result.epoch}: macro F1 {result.macro_f1:.4f}\\n")
-    """
+    '''
     return []
 
 
 @hookspec
 def maskkit_votes() -> Iterable[Component]:
-    """Offer rules of voting.
+    '''Offer rules of voting.
 
     `maskkit vote A.csv B.csv --how=NAME --out=vote.csv` votes by one. `from_answers=True` says that it takes files of
     answers, as rows of one 1, beside files of probabilities.
@@ -235,13 +244,14 @@ def maskkit_votes() -> Iterable[Component]:
             yield Component(name="geometric", target="my_plugin:geometric", summary="Geometric mean")
 
         def geometric():
+            """Return the weighted geometric mean."""
             def rule(probabilities, weights):
                 powers = (weights / weights.sum())[:, None, None]
                 mixed = (probabilities.clip(1e-9) ** powers).prod(axis=0)
                 return mixed / mixed.sum(axis=1, keepdims=True)
 
             return rule
-    """
+    '''
     return []
 
 

@@ -88,10 +88,8 @@ def _is_maskkit(one: Requirement) -> bool:
 
 
 def _marks_its_hooks(guest: Guest) -> None:
-    try:
-        plugin = guest.entry.load()
-    except BaseException as error:
-        raise SkipTest("it cannot be imported") from error
+    _require_found(guest)
+    plugin = guest.entry.load()
     hooks = {name: getattr(plugin, name) for name in dir(plugin) if name.startswith("maskkit_")}
     unmarked = [name for name, hook in hooks.items() if callable(hook) and not hasattr(hook, "maskkit_impl")]
     expect(
@@ -102,17 +100,23 @@ def _marks_its_hooks(guest: Guest) -> None:
 
 
 def _imports_nothing_heavy(guest: Guest) -> None:
+    _require_found(guest)
     question = json.dumps([guest.entry.value.partition("[")[0].strip(), sys.path, _HEAVY])
     done = subprocess.run(  # noqa: S603  the plugin is imported in a process of its own, as maskkit would
         [sys.executable, "-c", _PROBE, question], capture_output=True, text=True, check=False, timeout=300
     )
-    if done.returncode != 0:
-        raise SkipTest("it cannot be imported")
+    last = (done.stderr.splitlines() or ["it ended"])[-1]
+    expect(done.returncode == 0, f"importing it in a process of its own must work, but: {last}")
     loaded = json.loads(done.stdout.splitlines()[-1])
     expect(
         not loaded,
         f"importing it and asking what it offers must load nothing heavy, but loads {', '.join(loaded)}; {_ADVICE}",
     )
+
+
+def _require_found(guest: Guest) -> None:
+    if guest.plugin.state is State.BROKEN:
+        raise SkipTest("it is broken")
 
 
 def _distribution(guest: Guest) -> Distribution:

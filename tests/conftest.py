@@ -121,7 +121,7 @@ class Overlay:
         Path(found.out.strip(), "parent.pth").write_text(
             f"import site; site.addsitedir({parent!r})\n", encoding="utf-8"
         )
-        self._environment = {name: value for name, value in environment.items() if name != "MASKKIT_DISABLE_PLUGINS"}
+        self.environment = {name: value for name, value in environment.items() if name != "MASKKIT_DISABLE_PLUGINS"}
 
     def install(self, *packages: Path | str) -> None:
         """Install packages with the real pip, from their folders, without network."""
@@ -135,12 +135,12 @@ class Overlay:
             "--quiet",
             "--disable-pip-version-check",
         ]
-        done = run(*pip, "--no-deps", "--no-build-isolation", "--no-index", *packages, env=self._environment)
+        done = run(*pip, "--no-deps", "--no-build-isolation", "--no-index", *packages, env=self.environment)
         assert done.code == 0, done.out + done.err
 
     def maskkit(self, *words: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> Outcome:
         """Run maskkit with what is installed here."""
-        return run(self.python, "-m", "maskkit", *words, cwd=cwd, env=self._environment | dict(env or {}))
+        return run(self.python, "-m", "maskkit", *words, cwd=cwd, env=self.environment | dict(env or {}))
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,13 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-__all__ = ["convert", "describe", "read_json"]
+__all__ = ["CONVERTIBLE", "convert", "describe", "is_convertible", "read_json"]
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 _SIZE = re.compile(r"\s*(\d+)(?:\s*[,xX× ]\s*(\d+))?\s*", re.ASCII)
+
+
+CONVERTIBLE = "use bool, int, float, str, Path, Literal, dict, tuple[int, int] or tuple[T, ...], or a union of these"
 
 
 def convert(value: object, annotation: Any) -> Any:
@@ -36,6 +39,16 @@ def convert(value: object, annotation: Any) -> Any:
     if annotation in _SCALARS:
         return _SCALARS[annotation](value)
     return value
+
+
+def is_convertible(annotation: Any) -> bool:
+    """Return whether `convert` knows the type, instead of letting any value pass."""
+    origin, members = get_origin(annotation), get_args(annotation)
+    if origin in {Union, UnionType}:
+        return all(is_convertible(member) for member in members if member is not NoneType)
+    if origin is tuple:
+        return members == (int, int) or (members[1:] == (...,) and is_convertible(members[0]))
+    return origin in {Literal, dict} or annotation is dict or annotation in _SCALARS
 
 
 def describe(annotation: Any) -> str:

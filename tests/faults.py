@@ -186,6 +186,13 @@ LOSSES: Faults = {
             "soft_targets=True",
         ),
     ],
+    "it weighs the shares of mixed rows": [
+        (
+            "rows with shares of .9 and .1 must count otherwise than those of .6 and .4",
+            loss("nn.functional.cross_entropy(logits, targets.argmax(1) if targets.ndim == 2 else targets)"),
+            "soft_targets=True",
+        ),
+    ],
     "it takes mixed rows": [
         (
             "for rows that mix two of 3 classes it must give a finite number, but gave nan",
@@ -258,6 +265,9 @@ MIXES: Faults = {
     "its pixels stay in range": [
         ("its images must have pixels in 0..1, but have", mix("(images + images.roll(1, 0), targets)")),
     ],
+    "targets have the shares of their images": [
+        ("must have the shares of its image", mix("(images.roll(1, 0), targets)")),
+    ],
     "it draws from its draws alone": [
         ("it must depend on its draws alone", mix("(images[torch.randperm(len(images))], targets)")),
         ("but moved that of torch", mix("(torch.rand(1), (images, targets))[1]")),
@@ -295,6 +305,9 @@ OPTIMIZERS: Faults = {
             "100 steps of lr 0.01 must make the loss of a small bowl smaller",
             optimizer("Odd(parameters, lr=lr, maximize=True)"),
         ),
+    ],
+    "it heeds the weight decay": [
+        ("weight_decay must change what it does", optimizer("Odd(parameters, lr=lr)")),
     ],
     "it goes on from its state to the same bits": [
         (

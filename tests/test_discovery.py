@@ -129,6 +129,26 @@ def test_two_guests_with_one_name_keep_it_with_a_prefix_and_the_bare_name_is_ref
     assert refusal.hint == "Say fork:poly1 or hello:poly1."
 
 
+def test_dashes_and_underscores_of_a_command_are_the_same_name() -> None:
+    dash = plugin("dash", "guest-dash", kind="command", names=["foo-bar", "list_plugins"])
+    line = plugin("line", "guest-line", kind="command", names=["foo_bar"])
+    registry = Registry([BOX, dash, line], ["list-plugins", "help"])
+    assert registry.names("command") == ["list-plugins", "help", "dash:foo-bar", "line:foo_bar", "dash:list_plugins"]
+    assert refusal_of(registry, "foo-bar", "command").hint == "Say dash:foo-bar or line:foo_bar."
+    assert owner(registry, "line:foo-bar", "command") == "guest-line"
+    assert "command 'list_plugins' is offered by maskkit too; say dash:list_plugins" in cause_of(registry, "guest-dash")
+    assert cause_of(registry, "guest-line") == "command 'foo_bar' is offered by guest-dash too; say line:foo_bar"
+
+
+def test_one_of_two_plugins_of_a_distribution_is_found_again() -> None:
+    registry = Registry([plugin("a", "twins", names=["x"]), plugin("b", "twins", names=["x"])])
+    assert registry.find_again("loss", "x", distribution="twins", plugin="b").plugin.name == "b"
+    with pytest.raises(UnknownNameError, match="2 plugins offer"):
+        registry.find_again("loss", "x", distribution="twins", plugin="c")
+    alone = Registry([plugin("renamed", "twins", names=["x"])])
+    assert alone.find_again("loss", "x", distribution="twins", plugin="b").plugin.name == "renamed"
+
+
 def test_both_guests_in_conflict_are_told_how_to_be_called() -> None:
     registry = Registry([BOX, FORK, HELLO])
     assert states(registry) == {"maskkit": State.OK, "hello-fork": State.CONFLICT, "maskkit-hello": State.CONFLICT}

@@ -104,16 +104,19 @@ def test_fp32_has_the_losses_of_the_cpu(run: Train) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("augmentation", ["BaseAugmentation", "AffineAugmentation", "GaussianAugmentation"])
-@pytest.mark.parametrize("criterion", ["cross_entropy", "focal"])
+@pytest.mark.parametrize(
+    ("criterion", "mix"), [("cross_entropy", None), ("focal", None), ("focal", "half_face"), ("f1", "cutmix")]
+)
 def test_nothing_waits_for_the_device_within_an_interval(
-    run: Train, precision: str, augmentation: str, criterion: str
+    run: Train, precision: str, augmentation: str, criterion: str, mix: str | None
 ) -> None:
     Sentinel.quiet_steps = 0
     run(
         precision=precision,
         augmentation=augmentation,
         criterion=criterion,
-        class_weights="balanced",
+        class_weights="none" if criterion == "f1" else "balanced",
+        mix=mix,
         reporters=("Sentinel",),
         scheduler="cosine",
         clip_norm=1.0,

@@ -12,7 +12,7 @@ from maskkit import Component, hookimpl
 
 @hookimpl
 def maskkit_commands():
-    for name in ("bake", "pack-up", "train", "fail", "refuse", "leave", "misplaced", "untold", "absent", "mutable"):
+    for name in "bake pack-up train fail refuse leave misplaced untold absent mutable silent list_plugins".split():
         target = f"guest_kitchen.work:{name.replace('-', '_')}"
         yield Component(name=name, target=target, summary=f"Does what {name} says")
 """
@@ -58,6 +58,12 @@ def misplaced(size: Annotated[int, "How large."]) -> None:
     pass
 
 def untold(*, size: int = 3) -> None:
+    pass
+
+def list_plugins(*, options: Annotated[dict, "Some."] = {"a": 1}) -> None:
+    print(options)
+
+def silent(*, size: Annotated[int, ""] = 3) -> None:
     pass
 
 def mutable(*, sizes: Annotated[list[int], "How large."] = []) -> None:
@@ -109,6 +115,9 @@ def assert_refused(done: Outcome, code: int, *parts: str) -> None:
         ("kitchen:bake bread --no-is_timed", "('bread', None, 180, 'both', False, ())"),
         ("guest-kitchen:bake None", "('None', None, 180, 'both', False, ())"),
         ("kitchen:train", "another training"),
+        ("kitchen:pack_up a", "('a', ())"),
+        ("kitchen:list-plugins", "{'a': 1}"),
+        ("kitchen:list-plugins --options=b=2", "{'b': 2}"),
     ],
 )
 def test_words_and_flags_arrive_as_declared(kitchen: Overlay, tmp_path: Path, line: str, printed: str | None) -> None:
@@ -145,7 +154,8 @@ def test_words_may_go_on_and_the_exit_code_is_what_is_returned(kitchen: Overlay,
         ("misplaced", 1, ["size must be positional-only, to be a word, or keyword-only, to be a flag"]),
         ("untold", 1, ["size must be annotated with a type and a sentence"]),
         ("absent", 1, ["command 'absent' of guest-kitchen 1.2.3 cannot be loaded", "AttributeError"]),
-        ("mutable", 1, ["command mutable of guest-kitchen 1.2.3 failed: ValueError: mutable default"]),
+        ("mutable", 1, ["text cannot be turned into the type of sizes, list[int]; use bool, int, float, str, Path"]),
+        ("silent", 1, ["the sentence of size is empty"]),
         ("bakke bread", 2, ["unknown command 'bakke'", "Did you mean bake?", "train, predict", "kitchen:train"]),
     ],
 )

@@ -40,7 +40,7 @@ TORCH = {"efficientnet_pytorch", "safetensors", "tensorboard", "torch", "torchvi
 TORCH_ROOMS = {"builtin", "data", "engine", "testing"}
 TORCH_FREE_MODULES = {"maskkit.builtin", "maskkit.builtin.votes", "maskkit.data", "maskkit.engine"} | {
     f"maskkit.testing{name}"
-    for name in ("", ".check", ".collecting", ".commands", ".package_checks", ".packages", ".pytest_hooks", ".votes")
+    for name in ("", ".check", ".collecting", ".command", ".package_checks", ".packages", ".pytest_hooks", ".vote")
 }
 
 HEAVY = ("torch", "torchvision", "sklearn", "tensorboard", "matplotlib", "nni", "scipy")

@@ -102,6 +102,19 @@ def test_a_faulty_package_is_found_and_told_in_a_sentence(
     assert sentence in str(caught.value)
 
 
+def test_a_module_from_elsewhere_is_not_taken_for_that_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "stray_plugin.py").write_text(GOOD.replace("{module}", "stray_plugin"), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(elsewhere))
+    head, table, _ = PROJECT.partition("[project.entry-points.maskkit]")
+    folder = write_package(tmp_path / "own", "", f'{head}{table}\nguest = "stray_plugin"\n')
+    with pytest.raises(CheckError, match=r"its module must stand in .*, but stray_plugin comes from"):
+        check_named(folder, "maskkit finds it")()
+
+
 def test_every_check_of_the_kit_has_a_fault_that_it_finds(tmp_path: Path) -> None:
     found = {(fault.kind, fault.check) for fault in COMPONENTS} | {("package", name) for name, *_ in PACKAGES}
     checks = [check for kind in KINDS for check in checks_of(write_component(tmp_path, kind, ""))]

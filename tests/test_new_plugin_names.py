@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from packaging.utils import InvalidName, canonicalize_name
 
 import maskkit as package
-from maskkit.cli.catalogue import COMMANDS
+from maskkit.cli.catalogue import RESERVED
 from maskkit.errors import UsageError
 from maskkit.plugin.component import Component
 from maskkit.plugin.discovery import Plugin, State
@@ -106,7 +106,7 @@ def guests() -> Registry:
         "command": (Component(name="share-out", target=target, summary=summary),),
         "loss": (Component(name="poly", target=target, summary=summary),),
     }
-    return Registry([Plugin("share", "guest-share", "1.2", State.OK, components=components)], COMMANDS)
+    return Registry([Plugin("share", "guest-share", "1.2", State.OK, components=components)], RESERVED)
 
 
 def test_the_name_that_a_refusal_advises_is_free(maskkit: Runner, tmp_path: Path) -> None:

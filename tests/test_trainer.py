@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -497,25 +498,41 @@ def test_training_alone_is_mixed_after_its_augmentation(samples: Samples) -> Non
     assert all(targets.sum(dim=1).eq(1).all() for _, targets in seen)
 
 
-def test_a_mixed_image_counts_as_what_it_mostly_is(samples: Samples) -> None:
-    def to_class(number: int) -> Any:
-        def mix(images: Tensor, targets: Tensor, _: Draws) -> tuple[Tensor, Tensor]:
-            mixed = targets * 0.4
-            mixed[:, number] += 0.6
-            return images, mixed
+@pytest.mark.parametrize(
+    ("view", "shares", "right"),
+    [
+        ("multi", {7: 0.6, 8: 0.4}, {7}),
+        ("multi", {7: 0.5, 8: 0.5}, {7, 8}),
+        ("age", {0: 0.4, 5: 0.3, 8: 0.3}, {2}),
+        ("gender", {0: 0.4, 5: 0.3, 8: 0.3}, {0}),
+        ("multihead", {0: 0.4, 5: 0.3, 8: 0.3}, {0}),
+    ],
+)
+def test_a_mixed_image_counts_as_what_it_mostly_is_in_the_view(
+    samples: Samples, view: str, shares: dict[int, float], right: set[int]
+) -> None:
+    def mix(images: Tensor, targets: Tensor, _: Draws) -> tuple[Tensor, Tensor]:
+        row = torch.zeros(18)
+        for number, share in shares.items():
+            row[number] = share
+        return images, row.expand_as(targets)
 
-        return mix
+    class Always(nn.Module):
+        """Answers one class of the view, whatever it sees."""
 
-    class Seven(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, number: int) -> None:
             super().__init__()
-            self.bias = nn.Parameter(torch.eye(18)[7])
+            heads = VIEWS[view].heads
+            answers = decode(number) if len(heads) == 3 else (number,)
+            rows = [torch.eye(head.num_classes)[answer] for head, answer in zip(heads, answers, strict=True)]
+            self.bias = nn.Parameter(torch.cat(rows))
 
         def forward(self, images: Tensor) -> Tensor:
-            return self.bias.expand(len(images), 18)
+            return self.bias.expand(len(images), -1)
 
-    for number, accuracy in ((7, 1), (8, 0)):
-        assert Bench(samples, network=Seven, mix=to_class(number)).fit().column("train_accuracy") == [accuracy]
+    for number in range(VIEWS[view].num_classes):
+        bench = Bench(samples, network=partial(Always, number), mix=mix, view=view).fit()
+        assert bench.column("train_accuracy") == [float(number in right)]
 
 
 @pytest.mark.parametrize("log_interval", [1, 4, 100])

@@ -13,7 +13,7 @@ from maskkit.config import (
     VoteConfig,
 )
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "RESERVED"]
 
 COMMANDS = {
     command.name: command
@@ -71,4 +71,7 @@ COMMANDS = {
         Command("version", VersionConfig, commands.version, ("maskkit version",)),
     )
 }
-"""By name; no plugin may offer a command of one of these names."""
+"""By name."""
+
+RESERVED = (*COMMANDS, "help")
+"""The words that no plugin can take for a command of its own."""

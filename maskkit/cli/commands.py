@@ -27,6 +27,7 @@ __all__ = [
     "check_plugin",
     "evaluate",
     "guest",
+    "installed",
     "list_plugins",
     "new_plugin",
     "predict",
@@ -40,7 +41,7 @@ __all__ = [
 
 def train(config: TrainConfig, sources: Mapping[str, str]) -> int:
     """Train, then predict the eval images from the best checkpoint."""
-    registry = _registry()
+    registry = installed()
     _check_names(config, registry)
     _rest_idle_threads()
     from maskkit.engine.training import train as run_training
@@ -54,7 +55,7 @@ def predict(config: PredictConfig, _: Mapping[str, str]) -> int:
     _rest_idle_threads()
     from maskkit.engine.prediction import predict as run_prediction
 
-    run_prediction(config, _registry())
+    run_prediction(config, installed())
     return 0
 
 
@@ -70,7 +71,7 @@ def vote(config: VoteConfig, _: Mapping[str, str]) -> int:
     """Vote over files of predictions and print how far they agree."""
     from maskkit.cli.voting import run_vote
 
-    run_vote(config, _registry())
+    run_vote(config, installed())
     return 0
 
 
@@ -79,7 +80,7 @@ def list_plugins(config: ListPluginsConfig, _: Mapping[str, str]) -> int:
     from maskkit.cli.listing import is_unwell, print_in_full, print_json, print_table
     from maskkit.plugin.registry import plugins_named
 
-    plugins = _registry().plugins
+    plugins = installed().plugins
     if config.plugin is not None:
         plugins = plugins_named(config.plugin, plugins)
     show = print_json if config.format == "json" else print_in_full if config.plugin else print_table
@@ -92,7 +93,7 @@ def new_plugin(config: NewPluginConfig, _: Mapping[str, str]) -> int:
     from maskkit.plugin.new_package import check_names_are_free, render_package, write_package
 
     package = render_package(config.name, config.kind)
-    check_names_are_free(package.values, _registry())
+    check_names_are_free(package.values, installed())
     folder = config.out or Path(config.name)
     write_package(package.files, folder)
     print(f"wrote {config.name}: {package.values['a_kind']} named {package.values['component']}")
@@ -111,28 +112,27 @@ def check_plugin(config: CheckPluginConfig, _: Mapping[str, str]) -> int:
 
 def version(_: VersionConfig, __: Mapping[str, str]) -> int:
     """Print versions, read from metadata so that torch stays where it is."""
-    from importlib.metadata import version as installed
+    from importlib import metadata
 
     print(f"maskkit {maskkit.__version__}")
     print(f"python {platform.python_version()}")
-    print(f"torch {installed('torch')}")
+    print(f"torch {metadata.version('torch')}")
     return 0
 
 
-def show_overview() -> int:
+def show_overview(registry: "Registry") -> int:
     """Print the help of maskkit itself, with the commands that plugins add."""
-    from maskkit.cli.catalogue import COMMANDS
+    from maskkit.cli.catalogue import COMMANDS, RESERVED
     from maskkit.cli.help import overview
 
-    registry = _registry()
     own = {name: command.summary for name, command in COMMANDS.items()}
-    guests = [name for name in registry.names("command") if name not in COMMANDS]
+    guests = [name for name in registry.names("command") if name not in RESERVED]
     print(overview(own, {name: registry.find("command", name).component.summary for name in guests}))
     return 0
 
 
-def guest(word: str) -> "Command":
-    """Return the command of a plugin that was asked for by name, with dashes or underscores.
+def guest(word: str, registry: "Registry") -> "Command":
+    """Return the command of a plugin that was asked for by name.
 
     Raises:
         UnknownNameError: nobody offers it.
@@ -140,17 +140,14 @@ def guest(word: str) -> "Command":
     """
     from maskkit.cli.guests import guest_command
 
-    registry = _registry()
-    names = registry.names("command")
-    name = next((name for name in names if name.replace("_", "-") == word.replace("_", "-")), word)
-    return guest_command(registry.find("command", name), name)
+    return guest_command(registry.find("command", word), word)
 
 
-def show_help(command: "Command") -> int:
+def show_help(command: "Command", registry: "Registry") -> int:
     """Print the help of one command, with the names that are installed."""
     from maskkit.cli.help import command_help
 
-    print(command_help(command, _registry()))
+    print(command_help(command, registry))
     return 0
 
 
@@ -170,8 +167,9 @@ def _rest_idle_threads() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def _registry() -> "Registry":
-    from maskkit.cli.catalogue import COMMANDS
+def installed() -> "Registry":
+    """Return what is installed."""
+    from maskkit.cli.catalogue import RESERVED
     from maskkit.plugin.registry import Registry
 
-    return Registry.discovered(COMMANDS)
+    return Registry.discovered(RESERVED)

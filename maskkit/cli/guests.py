@@ -7,6 +7,7 @@ from types import GenericAlias
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from maskkit.cli.command import Command
+from maskkit.conversion import CONVERTIBLE, is_convertible
 from maskkit.errors import MaskkitError
 from maskkit.flags import MISSING, flag
 from maskkit.plugin.registry import Offer
@@ -56,6 +57,10 @@ def _place(parameter: inspect.Parameter, hint: Any) -> tuple[Any, Any]:
     if get_origin(hint) is not Annotated or not isinstance(get_args(hint)[1], str):
         raise TypeError(f'{parameter.name} must be annotated with a type and a sentence: Annotated[int, ".."]')
     annotation, text = get_args(hint)[:2]
+    if not text.strip():
+        raise TypeError(f"the sentence of {parameter.name} is empty")
+    if not is_convertible(annotation):
+        raise TypeError(f"text cannot be turned into the type of {parameter.name}, {annotation}; {CONVERTIBLE}")
     if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
         return GenericAlias(tuple, (annotation, ...)), flag((), text, word=True)
     default = MISSING if parameter.default is inspect.Parameter.empty else parameter.default

@@ -71,19 +71,19 @@ def main(argv: list[str] | None = None) -> int:
 
 def _dispatch(tokens: list[str], *, debug: bool) -> int:
     if not tokens or tokens[0] in {"-h", "--help", "help"}:
-        return commands.show_overview()
-    command = _command_named(tokens[0])
-    if {"-h", "--help"} & set(tokens[1:]):
-        return commands.show_help(command)
+        return commands.show_overview(commands.installed())
+    word = {"--version": "version"}.get(tokens[0], tokens[0])
+    command = COMMANDS.get(word.replace("_", "-"))
+    asks_help = not {"-h", "--help"}.isdisjoint(tokens[1:])
+    if command is None or asks_help:
+        registry = commands.installed()
+        command = command or commands.guest(word, registry)
+        if asks_help:
+            return commands.show_help(command, registry)
     told = ["--debug"] if debug and "debug" in flags_of(command.config) else []
     job = _ask_fire(command, tokens[1:] + told)
     config, sources = _fill(command, job._words, job._flags)  # noqa: SLF001  private so that Fire cannot chain into it
     return command.run(config, sources)
-
-
-def _command_named(word: str) -> Command:
-    name = {"--version": "version"}.get(word, word.replace("_", "-"))
-    return COMMANDS[name] if name in COMMANDS else commands.guest(word)
 
 
 def _ask_fire(command: Command, tokens: list[str]) -> Job:

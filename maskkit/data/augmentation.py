@@ -25,10 +25,8 @@ class Draws:
     def __init__(
         self, seed: int, epoch: int, samples: torch.Tensor, *, device: torch.device | str | None = None
     ) -> None:
-        key = _scrambled(torch.full_like(samples, _signed(seed)) + _GOLDEN)
-        key = _scrambled((key ^ _signed(epoch)) + _GOLDEN)
-        self._host_keys = _scrambled((key ^ samples) + _GOLDEN)
-        self._keys = self._host_keys.to(device or samples.device, non_blocking=True)
+        self._origin = (seed, epoch, samples)
+        self._keys = _keys(seed, epoch, samples.to(device or samples.device, non_blocking=True))
         self._num_drawn = 0
 
     def uniform(self, *shape: int) -> torch.Tensor:
@@ -46,8 +44,9 @@ class Draws:
         return pairs[:, :count].reshape(len(self._keys), *shape)
 
     def seeds(self) -> list[int]:
-        """Return one 63-bit seed a sample, for a generator of another library; where `samples` are, so on the CPU."""
-        return [int(seed) for seed in _shifted(self._bits(1, self._host_keys), 1).flatten().tolist()]
+        """Return one 63-bit seed a sample, for a generator of another library; no GPU is waited for."""
+        # They are drawn where `samples` are, which in training is the CPU.
+        return [int(seed) for seed in _shifted(self._bits(1, _keys(*self._origin)), 1).flatten().tolist()]
 
     def _bits(self, count: int, keys: torch.Tensor | None = None) -> torch.Tensor:
         """Return the next `count` 64-bit numbers of each sample, int64 [B, count]."""
@@ -92,6 +91,13 @@ def per_sample(transform: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[t
         return torch.stack(results)
 
     return augment
+
+
+def _keys(seed: int, epoch: int, samples: torch.Tensor) -> torch.Tensor:
+    """Return where each sample begins to draw, int64 [B]."""
+    key = _scrambled(torch.full_like(samples, _signed(seed)) + _GOLDEN)
+    key = _scrambled((key ^ _signed(epoch)) + _GOLDEN)
+    return _scrambled((key ^ samples) + _GOLDEN)
 
 
 def _signed(number: int) -> int:

@@ -22,7 +22,8 @@ def part_from_record(registry: Registry, kind: str, record: Mapping[str, Any]) -
         CheckpointError: its plugin is not there; the distribution to install is named.
     """
     try:
-        part = Part.find(registry, kind, f"{record['distribution']}:{record['name']}", record["options"])
+        place = {"distribution": record["distribution"], "plugin": record["plugin"]}
+        part = Part.of(registry.find_again(kind, record["name"], **place), record["options"])
     except UnknownNameError as error:
         distribution = f"{record['distribution']} {record['version']}"
         raise CheckpointError(
@@ -47,8 +48,7 @@ def plain_names(config: TrainConfig, registry: Registry) -> TrainConfig:
             plain[flag.name] = registry.plain(flag.kind, named)
         elif flag.kind and named:
             plain[flag.name] = tuple(registry.plain(flag.kind, name) for name in named)
-    options = {registry.plain("reporter", name): values for name, values in config.reporters_args.items()}
-    return replace(config, **plain, reporters_args=options)
+    return replace(config, **plain)
 
 
 def choose_parts(config: TrainConfig, registry: Registry) -> dict[str, Part]:
@@ -66,6 +66,8 @@ def choose_parts(config: TrainConfig, registry: Registry) -> dict[str, Part]:
     }
     if config.mix is not None:
         asked["mix"] = (config.mix, config.mix_args)
+    elif config.mix_args:
+        raise UsageError("--mix_args has options, but nothing is mixed", hint="Add --mix=NAME, or leave them out.")
     parts = {kind: Part.find(registry, kind, name, options) for kind, (name, options) in asked.items()}
     return parts | {"loss": _loss(config, registry)}
 
@@ -76,18 +78,28 @@ def choose_reporters(config: TrainConfig, registry: Registry) -> dict[str, Part]
     Raises:
         UsageError: a name or an option is unknown, or there are options for a reporter that is not used.
     """
-    idle = [name for name in config.reporters_args if name not in config.reporters]
-    if idle:
-        raise UsageError(
-            f"--reporters_args has options of {idle[0]}, which does not report",
-            hint=f"Those that do: {', '.join(config.reporters) or 'none'}.",
-        )
-    for name, options in config.reporters_args.items():
-        if not isinstance(options, Mapping):
-            hint = f"""Type --reporters_args='{{"{name}": {{"option": 1}}}}'."""
-            raise UsageError(f"--reporters_args must hold an object for {name}; received {options!r}", hint=hint)
-    options_of_each = {name: config.reporters_args.get(name, {}) for name in config.reporters}
-    return {name: Part.find(registry, "reporter", name, options) for name, options in options_of_each.items()}
+    offers = {name: registry.find("reporter", name) for name in config.reporters}
+    options = [(registry.find("reporter", name), _options_of(name, config)) for name in config.reporters_args]
+    chosen: dict[str, Part] = {}
+    for name, offer in offers.items():
+        if offer not in [part.offer for part in chosen.values()]:  # it may be named in several ways
+            given = [values for other, values in options if other == offer]
+            chosen[name] = Part.of(offer, given[-1] if given else {})
+    for offer, _ in options:
+        if offer not in offers.values():
+            raise UsageError(
+                f"--reporters_args has options of {offer.component.name}, which does not report",
+                hint=f"Those that do: {', '.join(config.reporters) or 'none'}.",
+            )
+    return chosen
+
+
+def _options_of(name: str, config: TrainConfig) -> Mapping[str, Any]:
+    options = config.reporters_args[name]
+    if not isinstance(options, Mapping):
+        hint = f"""Type --reporters_args='{{"{name}": {{"option": 1}}}}'."""
+        raise UsageError(f"--reporters_args must hold an object for {name}; received {options!r}", hint=hint)
+    return options
 
 
 def _scheduler(config: TrainConfig) -> tuple[str, dict[str, Any]]:

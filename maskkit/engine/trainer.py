@@ -180,19 +180,26 @@ class Trainer:
         return loss_sum, num_correct
 
     def _forward(self, epoch: int, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch and how many of its answers were right; in a mixed image, the largest share is."""
+        """Return the loss of a batch and how many of its answers were right."""
         classifier, objective = self.learning.classifier, self.learning.objective
         pixels = classifier.pixels(batch.images)
-        targets = answers = self.answers[batch.rows.to(self.device, non_blocking=True)]
+        targets = self.answers[batch.rows.to(self.device, non_blocking=True)]
         draws = Draws(self.settings.seed, epoch, batch.rows, device=self.device)
         if self.augmentation.augment is not None:
             pixels = self.augmentation.augment(pixels, draws)
         if self.mix is not None:
-            pixels, targets = self.mix(pixels, functional.one_hot(answers, NUM_CLASSES).float(), draws)
-            answers = targets.argmax(dim=1)
+            pixels, targets = self.mix(pixels, functional.one_hot(targets, NUM_CLASSES).float(), draws)
         logits = classifier.logits(pixels)
         predicted = objective.probabilities(logits.detach()).argmax(dim=1)
-        return objective(logits, targets), (predicted == self.of_class[answers]).sum()
+        return objective(logits, targets), self._are_right(predicted, targets).sum()
+
+    def _are_right(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Return which answers are right, bool [B]; of a mixed image, each class with the largest share is."""
+        if not targets.is_floating_point():
+            return predicted == self.of_class[targets]
+        num_classes = self.learning.objective.view.num_classes
+        shares = targets @ functional.one_hot(self.of_class, num_classes).to(targets.dtype)
+        return shares.gather(1, predicted[:, None]).squeeze(1) == shares.amax(dim=1)
 
     def _close(self, interval: _Interval, epoch: int, step: int) -> float:
         """Wait for the device once, and return the mean loss since the last time.

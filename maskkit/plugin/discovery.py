@@ -17,7 +17,7 @@ from maskkit.plugin import hookspecs
 from maskkit.plugin.component import Component
 from maskkit.plugin.watching import time_limit, traced
 
-__all__ = ["BUILTIN", "DISABLE_VARIABLE", "Plugin", "State", "discover"]
+__all__ = ["BUILTIN", "DISABLE_VARIABLE", "Plugin", "State", "discover", "identity_of"]
 
 DISABLE_VARIABLE = "MASKKIT_DISABLE_PLUGINS"
 BUILTIN = "builtin"
@@ -64,7 +64,7 @@ def discover(environment: Mapping[str, str] = os.environ, entries: Iterable[Entr
 
 
 def _examine(entry: EntryPoint, disabled: set[str], environment: Mapping[str, str]) -> Plugin:
-    distribution, version = _identity(entry)
+    distribution, version = identity_of(entry)
 
     def found(state: State, cause: str = "", **details: Any) -> Plugin:
         return Plugin(entry.name, distribution, version, state, cause, file=_file(entry), **details)
@@ -107,7 +107,7 @@ def _collect(entry: EntryPoint, environment: Mapping[str, str]) -> dict[str, tup
     return offered
 
 
-def _identity(entry: EntryPoint) -> tuple[str, str]:
+def identity_of(entry: EntryPoint) -> tuple[str, str]:
     """Return the name and the version of the distribution of an entry point, "unknown" where it does not tell them."""
     name = version = "unknown"
     if entry.dist:

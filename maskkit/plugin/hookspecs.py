@@ -48,7 +48,7 @@ def maskkit_models() -> Iterable[Component]:
 def maskkit_losses() -> Iterable[Component]:
     '''Offer losses.
 
-    `maskkit train --criterion=NAME` makes one small; each head of the network has one of its own. `soft_targets=True`
+    `maskkit train --criterion=NAME` minimises one; each head of the network has one of its own. `soft_targets=True`
     says that it takes rows of probabilities [B, C] as well as classes [B], which `--mix` needs.
 
     Example:

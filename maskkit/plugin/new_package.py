@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from maskkit.errors import MaskkitError, UsageError
 from maskkit.plugin.component import Component
-from maskkit.plugin.registry import Registry
+from maskkit.plugin.registry import Registry, same_name
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,7 +33,6 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _LONGEST = 40  # for which the lines of the templates and of list-plugins leave room
 _SUFFIX = ".jinja"
 _BESIDE_MODULE = {"build", "dist", "runs", "tests"}  # folders of the package itself
-_TYPED_BEFORE = {"help"}  # words that the command line takes before any command
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,7 @@ def check_names_are_free(values: Mapping[str, str], registry: Registry) -> None:
                 raise _taken(f"{owner} already offers {values['a_kind']} named {one.name!r}", values)
         if other.name == values["plugin"]:
             raise _taken(f"the plugin of {owner} is already named {other.name!r}", values)
-    own = {*registry.names("command"), *_TYPED_BEFORE} if kind == "command" else set[str]()
-    if any(_are_same(kind, name, component) for name in own):
+    if kind == "command" and any(_are_same(kind, name, component) for name in registry.names("command")):
         raise _taken(f"maskkit itself has a command named {component!r}", values)
     with suppress(PackageNotFoundError):
         raise _taken(f"{values['name']} {version(values['name'])} is installed already", values)
@@ -165,8 +163,7 @@ def _check_target(folder: Path, target: Path) -> None:
 
 def _are_same(kind: str, one: str, other: str) -> bool:
     """Return whether people could take one name for the other; dashes and underscores of a command are the same."""
-    one, other = one.casefold(), other.casefold()
-    return one.replace("-", "_") == other.replace("-", "_") if kind == "command" else one == other
+    return same_name(kind, one).casefold() == same_name(kind, other).casefold()
 
 
 def _taken(message: str, values: Mapping[str, str]) -> UsageError:

@@ -23,7 +23,11 @@ class Part:
     @classmethod
     def find(cls, registry: Registry, kind: str, name: str, options: Mapping[str, Any]) -> "Part":
         """Return the part; an unknown name or option is a UsageError."""
-        offer = registry.find(kind, name)
+        return cls.of(registry.find(kind, name), options)
+
+    @classmethod
+    def of(cls, offer: Offer, options: Mapping[str, Any]) -> "Part":
+        """Return the part that an offer makes with options; an unknown option is a UsageError."""
         return cls(offer, options, bound(offer, options))
 
     def build(self, *arguments: Any, **keywords: Any) -> Any:

@@ -10,7 +10,7 @@ from maskkit.plugin.component import Component, load_target
 from maskkit.plugin.discovery import Plugin, State, discover
 from maskkit.plugin.hookspecs import KINDS
 
-__all__ = ["Offer", "Registry", "plugins_named"]
+__all__ = ["Offer", "Registry", "plugins_named", "same_name"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Registry:
     def __init__(self, plugins: Iterable[Plugin], commands: Collection[str] = ()) -> None:
         found = list(plugins)
         self._commands = list(commands)
-        self._owners = _owners(found)
+        self._offers = _offers(found)
         self.plugins = [self._with_conflicts(plugin, found) for plugin in found]
 
     @classmethod
@@ -71,10 +71,10 @@ class Registry:
     def names(self, kind: str) -> list[str]:
         """Return every name of a kind as it can be typed: `plugin:Name` where a bare one would be ambiguous."""
         spelled = list(self._commands) if kind == "command" else []
-        for name, owners in self._owners[kind].items():
-            winner = self._winner(kind, name, owners)
-            spelled += [name] if winner else []
-            spelled += [_spelling(plugin, name, owners) for plugin in owners if plugin is not winner]
+        for offers in self._offers[kind].values():
+            winner = self._winner(offers)
+            spelled += [winner.component.name] if winner else []
+            spelled += [_spelling(offer, offers) for offer in offers if offer is not winner]
         return spelled
 
     def find(self, kind: str, name: str) -> Offer:
@@ -84,27 +84,39 @@ class Registry:
             UnknownNameError: nobody offers it, or several do and the name does not say which.
         """
         prefix, _, bare = name.rpartition(":")
-        owners = self._owners[kind].get(bare, [])
+        offers = self._offers[kind].get(same_name(kind, bare), [])
         if prefix:
-            owners = _meant(prefix, owners)
-        winner = _winner(owners) if prefix else self._winner(kind, bare, owners)
+            offers = _meant(prefix, offers)
+        winner = _winner(offers) if prefix else self._winner(offers)
         if winner:
-            component = next(one for one in winner.components[kind] if one.name == bare)
-            return Offer(kind, component, winner)
-        if len(owners) > 1:
-            spellings = " or ".join(_spelling(plugin, bare, owners) for plugin in owners)
-            raise UnknownNameError(f"{len(owners)} plugins offer a {kind} named {bare!r}", hint=f"Say {spellings}.")
+            return winner
+        if len(offers) > 1:
+            spellings = " or ".join(_spelling(offer, offers) for offer in offers)
+            raise UnknownNameError(f"{len(offers)} plugins offer a {kind} named {bare!r}", hint=f"Say {spellings}.")
         raise UnknownNameError(f"unknown {kind} {name!r}", hint=self._advice(kind, name))
+
+    def find_again(self, kind: str, name: str, *, distribution: str, plugin: str) -> Offer:
+        """Return the offer of a distribution, of that plugin of it where several of its plugins offer the name.
+
+        Raises:
+            UnknownNameError: the distribution does not offer it.
+        """
+        offers = [offer for offer in self._offers[kind].get(same_name(kind, name), []) if offer.plugin.name == plugin]
+        exact = [offer for offer in offers if offer.plugin.distribution == distribution]
+        return exact[0] if exact else self.find(kind, f"{distribution}:{name}")
 
     def plain(self, kind: str, name: str) -> str:
         """Return `builtin:Name` as `Name`, the same since names in the box are reserved, and any other as given."""
         prefix, _, bare = name.rpartition(":")
-        owners = _meant(prefix, self._owners[kind].get(bare, []))
-        return bare if any(owner.is_builtin for owner in owners) else name
+        offers = _meant(prefix, self._offers[kind].get(same_name(kind, bare), []))
+        return bare if any(offer.plugin.is_builtin for offer in offers) else name
 
-    def _winner(self, kind: str, name: str, owners: list[Plugin]) -> Plugin | None:
+    def _winner(self, offers: list[Offer]) -> Offer | None:
         """Return whose the bare name is, if anybody's."""
-        return None if kind == "command" and name in self._commands else _winner(owners)
+        return None if any(map(self._is_own_command, offers)) else _winner(offers)
+
+    def _is_own_command(self, offer: Offer) -> bool:
+        return offer.kind == "command" and same_name("command", offer.component.name) in self._commands
 
     def _with_conflicts(self, plugin: Plugin, plugins: list[Plugin]) -> Plugin:
         """Return the plugin in the state CONFLICT when its name or one of its components' is not its own alone."""
@@ -113,16 +125,20 @@ class Registry:
         if plugin.is_builtin or plugin.state is not State.OK:
             return plugin
         causes = [f"the plugin name {plugin.name!r} is used by {twins[0].distribution} too"] if twins else []
-        for kind, components in plugin.components.items():
-            for component in components:
-                owners = self._owners[kind][component.name]
-                rivals = [other.distribution for other in owners if other is not plugin]
-                if kind == "command" and component.name in self._commands:
-                    rivals.insert(0, "maskkit")
-                if rivals:
-                    spelling = _spelling(plugin, component.name, owners)
-                    causes.append(f"{kind} {component.name!r} is offered by {rivals[0]} too; say {spelling}")
+        for kind, named in self._offers.items():
+            for offers in named.values():
+                causes += [
+                    f"{kind} {offer.component.name!r} is offered by {rival} too; say {_spelling(offer, offers)}"
+                    for offer in offers
+                    if offer.plugin is plugin
+                    for rival in self._rivals(offer, offers)[:1]
+                ]
         return replace(plugin, state=State.CONFLICT, cause="; ".join(causes)) if causes else plugin
+
+    def _rivals(self, offer: Offer, offers: list[Offer]) -> list[str]:
+        """Return the distributions that offer the same name."""
+        own = ["maskkit"] if self._is_own_command(offer) else []
+        return own + [other.plugin.distribution for other in offers if other.plugin is not offer.plugin]
 
     def _advice(self, kind: str, name: str) -> str:
         valid = self.names(kind)
@@ -150,32 +166,39 @@ def plugins_named(name: str, plugins: Sequence[Plugin]) -> list[Plugin]:
     return found
 
 
-def _owners(plugins: list[Plugin]) -> dict[str, dict[str, list[Plugin]]]:
-    """Return, by kind and name, the plugins that offer it."""
-    owners: dict[str, dict[str, list[Plugin]]] = {kind: defaultdict(list) for kind in KINDS}
+def same_name(kind: str, name: str) -> str:
+    """Return what is equal for all spellings of a name: dashes and underscores of a command are the same."""
+    return name.replace("_", "-") if kind == "command" else name
+
+
+def _offers(plugins: list[Plugin]) -> dict[str, dict[str, list[Offer]]]:
+    """Return, by kind and name, who offers it."""
+    offers: dict[str, dict[str, list[Offer]]] = {kind: defaultdict(list) for kind in KINDS}
     for plugin in plugins:
         for kind, components in plugin.components.items():
             for component in components:
-                owners[kind][component.name].append(plugin)
-    return owners
+                offers[kind][same_name(kind, component.name)].append(Offer(kind, component, plugin))
+    return offers
 
 
-def _winner(owners: list[Plugin]) -> Plugin | None:
+def _winner(offers: list[Offer]) -> Offer | None:
     """Return whose the bare name is: the only owner's, or maskkit's own, since names in the box are reserved."""
-    if len(owners) == 1:
-        return owners[0]
-    return next((plugin for plugin in owners if plugin.is_builtin), None)
+    if len(offers) == 1:
+        return offers[0]
+    return next((offer for offer in offers if offer.plugin.is_builtin), None)
 
 
-def _meant(prefix: str, owners: list[Plugin]) -> list[Plugin]:
-    """Return whom a prefix means: maskkit's own, else the owner of that distribution, else those of that name."""
-    own = [plugin for plugin in owners if plugin.is_builtin and plugin.name == prefix]
-    by_distribution = [plugin for plugin in owners if plugin.distribution == prefix]
-    return own or by_distribution or [plugin for plugin in owners if plugin.name == prefix]
+def _meant(prefix: str, offers: list[Offer]) -> list[Offer]:
+    """Return what a prefix means: maskkit's own, else that of the distribution, else those of plugins of that name."""
+    own = [offer for offer in offers if offer.plugin.is_builtin and offer.plugin.name == prefix]
+    by_distribution = [offer for offer in offers if offer.plugin.distribution == prefix]
+    return own or by_distribution or [offer for offer in offers if offer.plugin.name == prefix]
 
 
-def _spelling(plugin: Plugin, name: str, owners: list[Plugin]) -> str:
-    """Return the spelling that means this owner alone: by its plugin name or, where unclear, its distribution."""
-    taken = {label for other in owners if other is not plugin for label in (other.name, other.distribution)}
+def _spelling(offer: Offer, offers: list[Offer]) -> str:
+    """Return the spelling that means this offer alone: by its plugin's name or, where unclear, its distribution."""
+    plugin = offer.plugin
+    others = [other.plugin for other in offers if other.plugin is not plugin]
+    taken = {label for other in others for label in (other.name, other.distribution)}
     is_clear = plugin.is_builtin or plugin.name not in taken
-    return f"{plugin.name if is_clear else plugin.distribution}:{name}"
+    return f"{plugin.name if is_clear else plugin.distribution}:{offer.component.name}"

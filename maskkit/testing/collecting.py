@@ -1,4 +1,4 @@
-"""All checks of a plugin, gathered from the modules of each kind; these are imported when a plugin has need of them."""
+"""All checks of a plugin, gathered from the module of each kind; these are imported when a plugin has need of them."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,19 +13,6 @@ if TYPE_CHECKING:
     from maskkit.testing.packages import Package
 
 __all__ = ["checks_of", "checks_of_package"]
-
-_MODULES = {
-    "model": "models",
-    "loss": "losses",
-    "augmentation": "augmentations",
-    "mix": "mixes",
-    "dataset": "datasets",
-    "optimizer": "optimizers",
-    "scheduler": "schedulers",
-    "reporter": "reporters",
-    "vote": "votes",
-    "command": "commands",
-}
 
 
 def checks_of(name_or_path: str | Path, *, data_dir: Path | None = None, root: Path | None = None) -> list[Check]:
@@ -63,5 +50,5 @@ def _checks_of_kind(kind: str) -> "dict[str, Callable[[Candidate], None]]":
     from maskkit.testing import record, signature
 
     by_signature = {} if kind == "command" else signature.CHECKS  # the form of a command is another
-    by_contract: dict[str, Callable[[Candidate], None]] = import_module(f"maskkit.testing.{_MODULES[kind]}").CHECKS
+    by_contract: dict[str, Callable[[Candidate], None]] = import_module(f"maskkit.testing.{kind}").CHECKS
     return record.CHECKS | by_signature | by_contract

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import Distribution
+from pathlib import Path
 from unittest import SkipTest
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -47,11 +48,21 @@ print(json.dumps(sorted((set(sys.modules) - before) & set(heavy))))
 def _is_found(guest: Guest) -> None:
     plugin = guest.plugin
     if plugin.state is State.OK:
+        _expect_own_module(guest)
         return
     failure = CheckError(f"maskkit must find it OK, but it is {plugin.state}: {plugin.cause}")
     if plugin.traceback:
         failure.add_note(plugin.traceback.rstrip())
     raise failure
+
+
+def _expect_own_module(guest: Guest) -> None:
+    file = Path(guest.plugin.file).resolve()
+    expect(
+        guest.folder is None or file.is_relative_to(guest.folder),
+        f"its module must stand in {guest.folder} or its src, but {guest.entry.module} comes from {file};"
+        " put it there, or mend the entry point",
+    )
 
 
 def _has_summary(guest: Guest) -> None:

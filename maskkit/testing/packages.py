@@ -12,9 +12,9 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from maskkit.cli.catalogue import COMMANDS
+from maskkit.cli.catalogue import RESERVED
 from maskkit.errors import UsageError
-from maskkit.plugin.discovery import DISABLE_VARIABLE, Plugin, discover
+from maskkit.plugin.discovery import DISABLE_VARIABLE, Plugin, discover, identity_of
 from maskkit.plugin.hookspecs import ENTRY_POINT_GROUP
 from maskkit.plugin.registry import Registry, plugins_named
 
@@ -23,10 +23,11 @@ __all__ = ["Guest", "Package", "find_package"]
 
 @dataclass(frozen=True)
 class Guest:
-    """A plugin with the entry point that it was found by."""
+    """A plugin with the entry point that it was found by, and the folder that was checked, when it was one."""
 
     plugin: Plugin
     entry: EntryPoint
+    folder: Path | None
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,11 @@ def find_package(word: str | Path, *, root: Path | None = None) -> Package:
     found = [plugin for entry in own for plugin in discover(environment, [entry])] + discover(entries=others)
     if not own:
         plugins_named(str(word), found)
-    registry = Registry(found, COMMANDS)
+    registry = Registry(found, RESERVED)
     # The registry knows the same plugins in the same order, with their conflicts.
     judged = zip(registry.plugins, own, strict=False)
-    return Package(tuple(Guest(plugin, entry) for plugin, entry in judged), registry)
+    place = folder.resolve() if own and own is not named else None
+    return Package(tuple(Guest(plugin, entry, place) for plugin, entry in judged), registry)
 
 
 def _entries_of(folder: Path) -> list[EntryPoint]:
@@ -111,10 +113,11 @@ def _entries_of(folder: Path) -> list[EntryPoint]:
             hint=f'Add [project.entry-points.{ENTRY_POINT_GROUP}] with a line such as: hello = "maskkit_hello"',
         )
     folder = folder.resolve()
-    home = folder / "src" if (folder / "src").is_dir() else folder
-    sys.path.insert(0, str(home))
+    for home in map(str, (folder, folder / "src")):
+        if home not in sys.path:
+            sys.path.insert(0, home)
     importlib.invalidate_caches()
-    return list(_Folder(home, project).entry_points)
+    return list(_Folder(folder, project).entry_points)
 
 
 def _project_of(folder: Path) -> Mapping[str, Any]:
@@ -132,9 +135,10 @@ def _project_of(folder: Path) -> Mapping[str, Any]:
     return project
 
 
-def _distribution(entry: EntryPoint) -> str | None:
-    return entry.dist.name if entry.dist else None
+def _distribution(entry: EntryPoint) -> str:
+    name, _ = identity_of(entry)
+    return name
 
 
 def _canonical(entry: EntryPoint) -> str:
-    return canonicalize_name(_distribution(entry) or "")
+    return canonicalize_name(_distribution(entry))

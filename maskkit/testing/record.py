@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from maskkit.errors import PluginError
+from maskkit.plugin.registry import same_name
 from maskkit.testing.candidate import Candidate
 from maskkit.testing.check import CheckError, expect
 
@@ -31,7 +32,7 @@ def _is_told_apart(candidate: Candidate) -> None:
     for plugin in candidate.registry.plugins:
         for other in plugin.components.get(kind, ()):
             expect(
-                other.name == name or other.name.casefold() != name.casefold(),
+                same_name(kind, other.name) == same_name(kind, name) or other.name.casefold() != name.casefold(),
                 f"its name must differ from others by more than case, but {plugin.distribution} offers the {kind}"
                 f" {other.name}; choose another name",
             )

@@ -2,11 +2,10 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from types import NoneType
+from typing import Any, get_args
 
-from maskkit.conversion import convert, describe
+from maskkit.conversion import CONVERTIBLE, convert, describe, is_convertible
 from maskkit.plugin.contracts import RESERVED
 from maskkit.plugin.options import annotation_of
 from maskkit.testing.candidate import Candidate
@@ -15,7 +14,6 @@ from maskkit.testing.check import CheckError, expect
 __all__ = ["CHECKS"]
 
 _POSITIONAL = {"num_outputs", "data_dir", "parameters", "optimizer"}  # the engine passes them without their names
-_SCALARS = {bool, int, float, str, Path}
 
 
 def _takes_what_maskkit_passes(candidate: Candidate) -> None:
@@ -67,9 +65,9 @@ def _options_can_be_typed(candidate: Candidate) -> None:
         )
         annotation = annotation_of(candidate.factory(), option)
         expect(
-            _is_known(annotation),
+            is_convertible(annotation),
             f"its option {option.name} must be of a type that text can be turned into, but is {option.annotation};"
-            " use bool, int, float, str, Path, Literal, dict, tuple[int, int] or tuple[T, ...], or a union of these",
+            f" {CONVERTIBLE}",
         )
         if option.default is not inspect.Parameter.empty:
             _expect_fitting_default(option, annotation)
@@ -94,16 +92,6 @@ def _options(candidate: Candidate) -> Iterator[inspect.Parameter]:
 
 def _is_open(option: inspect.Parameter) -> bool:
     return option.kind in {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
-
-
-def _is_known(annotation: Any) -> bool:
-    """Whether `convert` knows the type, instead of letting any value pass."""
-    origin, members = get_origin(annotation), get_args(annotation)
-    if origin in {Union, UnionType}:
-        return all(_is_known(member) for member in members if member is not NoneType)
-    if origin is tuple:
-        return members == (int, int) or (members[1:] == (...,) and _is_known(members[0]))
-    return origin in {Literal, dict} or annotation is dict or annotation in _SCALARS
 
 
 def _title(annotation: Any) -> str:

@@ -8,12 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from maskkit.engine.packing import pack
-from maskkit.errors import CheckpointError
 from maskkit.labels import NUM_CLASSES
 from maskkit.testing.candidate import Candidate
-from maskkit.testing.check import CheckError, expect
+from maskkit.testing.check import expect
 from maskkit.testing.inputs import one_hot, seeded
+from maskkit.testing.packable import expect_packable
 
 __all__ = ["CHECKS"]
 
@@ -50,10 +49,7 @@ def _gives_the_same_twice(candidate: Candidate) -> None:
 
 
 def _fits_into_a_checkpoint(candidate: Candidate) -> None:
-    try:
-        pack(_required(candidate, NUM_CLASSES).state_dict(), "objective")
-    except CheckpointError as error:
-        raise CheckError(f"its state_dict must fit into a checkpoint: {error.message}; {error.hint}") from error
+    expect_packable(_required(candidate, NUM_CLASSES).state_dict(), "objective")
 
 
 def _takes_classes_as_rows(candidate: Candidate) -> None:
@@ -79,6 +75,18 @@ def _takes_mixed_rows(candidate: Candidate) -> None:
         for scale in (1.0, _SURE):
             _expect_number(loss.train()(_logits(6, width) * scale, mixed), what)
             _expect_finite_gradient(loss, _logits(6, width) * scale, mixed, what)
+
+
+def _weighs_the_shares(candidate: Candidate) -> None:
+    _require_soft_targets(candidate)
+    loss, logits = _required(candidate, NUM_CLASSES).eval(), _logits(6, NUM_CLASSES)
+    sure = one_hot(6, NUM_CLASSES)
+    numbers = [float(loss(logits, share * sure + (1 - share) * sure.roll(1, dims=0))) for share in (0.9, 0.6)]
+    expect(
+        numbers[0] != numbers[1],
+        f"rows with shares of .9 and .1 must count otherwise than those of .6 and .4, but both gave {numbers[0]:g};"
+        " weigh each class by its share",
+    )
 
 
 def _cases(width: int) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -151,4 +159,5 @@ CHECKS: dict[str, Callable[[Candidate], None]] = {
     "its state fits into a checkpoint": _fits_into_a_checkpoint,
     "it takes rows of one 1 as classes": _takes_classes_as_rows,
     "it takes mixed rows": _takes_mixed_rows,
+    "it weighs the shares of mixed rows": _weighs_the_shares,
 }

@@ -59,6 +59,21 @@ def _keeps_pixels_in_range(candidate: Candidate) -> None:
         )
 
 
+def _gives_each_image_the_targets_of_its_pixels(candidate: Candidate) -> None:
+    mix = _required(candidate)
+    colours = torch.rand((NUM_CLASSES, 3), generator=torch.Generator().manual_seed(0))
+    for epoch in _EPOCHS:
+        targets = one_hot(8)
+        images = (targets @ colours)[:, :, None, None].expand(8, 3, *_SIZE).clone()
+        images, targets = mix(images, targets, draws(list(range(8)), epoch=epoch))
+        distance = float((images.mean(dim=(2, 3)) - targets @ colours).abs().max())
+        expect(
+            distance <= 1e-3,
+            "each row of its targets must have the shares of its image, but of images of one colour each it made some"
+            f" whose mean colour is {distance:.2g} away from that of their targets; mix both alike",
+        )
+
+
 def _mixes_by_its_draws_alone(candidate: Candidate) -> None:
     mix = _required(candidate)
     for epoch in _EPOCHS:
@@ -85,5 +100,6 @@ CHECKS: dict[str, Callable[[Candidate], None]] = {
     "it keeps shapes and types": _keeps_shapes,
     "its targets go on summing to 1": _keeps_targets_shares,
     "its pixels stay in range": _keeps_pixels_in_range,
+    "targets have the shares of their images": _gives_each_image_the_targets_of_its_pixels,
     "it draws from its draws alone": _mixes_by_its_draws_alone,
 }

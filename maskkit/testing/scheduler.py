@@ -9,12 +9,11 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from maskkit.engine.packing import pack
-from maskkit.errors import CheckpointError
 from maskkit.plugin.contracts import Schedule
 from maskkit.reporting.events import METRIC_COLUMNS
 from maskkit.testing.candidate import Candidate
-from maskkit.testing.check import CheckError, expect
+from maskkit.testing.check import expect
+from maskkit.testing.packable import expect_packable
 
 __all__ = ["CHECKS"]
 
@@ -96,10 +95,7 @@ def _goes_on_with_the_same_lrs(candidate: Candidate) -> None:
 def _fits_into_a_checkpoint(candidate: Candidate) -> None:
     run = _start(candidate, *_LENGTHS[0])
     list(run.lrs(last_epoch=2))
-    try:
-        pack(run.schedule.scheduler.state_dict(), "scheduler")
-    except CheckpointError as error:
-        raise CheckError(f"its state_dict must fit into a checkpoint: {error.message}; {error.hint}") from error
+    expect_packable(run.schedule.scheduler.state_dict(), "scheduler")
 
 
 def _start(candidate: Candidate, epochs: int, steps: int) -> _Run:

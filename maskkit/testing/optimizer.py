@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from maskkit.engine.packing import pack
-from maskkit.errors import CheckpointError
 from maskkit.testing.candidate import Candidate
-from maskkit.testing.check import CheckError, expect
+from maskkit.testing.check import expect
+from maskkit.testing.packable import expect_packable
 
 __all__ = ["CHECKS"]
 
@@ -49,6 +48,20 @@ def _makes_a_loss_smaller(candidate: Candidate) -> None:
     )
 
 
+def _decays_weights(candidate: Candidate) -> None:
+    ends = []
+    for weight_decay in (0.0, 0.5):
+        parameters = _parameters()
+        optimizer = candidate.require(Optimizer, iter(parameters), lr=_LR, weight_decay=weight_decay)
+        for _ in range(3):
+            _step(optimizer, parameters)
+        ends.append(parameters)
+    expect(
+        not all(torch.equal(one, other) for one, other in zip(*ends, strict=True)),
+        "weight_decay must change what it does, but 0 and 0.5 led to the same weights; pass it on",
+    )
+
+
 def _goes_on_to_the_same_bits(candidate: Candidate) -> None:
     parameters = _parameters()
     optimizer = _required(candidate, parameters)
@@ -70,10 +83,7 @@ def _fits_into_a_checkpoint(candidate: Candidate) -> None:
     parameters = _parameters()
     optimizer = _required(candidate, parameters)
     _step(optimizer, parameters)
-    try:
-        pack(optimizer.state_dict(), "optimizer")
-    except CheckpointError as error:
-        raise CheckError(f"its state_dict must fit into a checkpoint: {error.message}; {error.hint}") from error
+    expect_packable(optimizer.state_dict(), "optimizer")
 
 
 def _required(candidate: Candidate, parameters: list[nn.Parameter]) -> Optimizer:
@@ -100,6 +110,7 @@ def _step(optimizer: Optimizer, parameters: list[nn.Parameter]) -> None:
 CHECKS: dict[str, Callable[[Candidate], None]] = {
     "it gives an optimizer of the lr asked for": _gives_an_optimizer,
     "it makes a loss smaller": _makes_a_loss_smaller,
+    "it heeds the weight decay": _decays_weights,
     "it goes on from its state to the same bits": _goes_on_to_the_same_bits,
     "its state fits into a checkpoint": _fits_into_a_checkpoint,
 }

@@ -11,6 +11,7 @@ from maskkit.cli.guests import guest_command
 from maskkit.cli.help import command_help
 from maskkit.errors import PluginError, UsageError
 from maskkit.flags import MISSING, flags_of
+from maskkit.plugin.registry import same_name
 from maskkit.testing.candidate import Candidate
 from maskkit.testing.check import CheckError, expect
 
@@ -46,7 +47,8 @@ def _has_examples_that_can_be_typed(candidate: Candidate) -> None:
         try:
             tokens = shlex.split(example)
             program, name, *words = takewhile(lambda token: token not in _SHELL, tokens)
-            expect(name == command.name, f"{sentence} it begins with {program} {name}")
+            is_own = same_name("command", name) == same_name("command", command.name)
+            expect(is_own, f"{sentence} it begins with {program} {name}")
             read_arguments(words, flags_of(command.config), command.name)
         except UsageError as error:
             raise CheckError(f"{sentence} {error.message}") from error

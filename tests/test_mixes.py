@@ -158,6 +158,3 @@ def test_a_run_says_how_it_mixes_and_a_replay_mixes_alike(maskkit: Runner, train
     assert again.code == 0, again.err
     predictions = [tmp_path / "runs" / name / "predictions" / "valid_soft.csv" for name in ("exp", "exp-2")]
     assert predictions[0].read_bytes() == predictions[1].read_bytes()
-    without = maskkit("train", *small, f"--data_dir={train_images}", "--name=without")
-    assert without.code == 0, without.err
-    assert predictions[0].read_bytes() != (tmp_path / "runs/without/predictions/valid_soft.csv").read_bytes()

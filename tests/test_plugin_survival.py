@@ -27,7 +27,7 @@ WORDS = (
     "--batch_size=16",
     "--reporters=csv",
 )
-NUM_EPOCHS = 12
+NUM_EPOCHS = 10
 TIMINGS = {"seconds", "images_per_second"}
 
 

@@ -203,7 +203,7 @@ class NewPluginConfig:
 
     name: str = flag(MISSING, "Name of the package; in maskkit-poly, the component is called poly.", word=True)
     kind: Kind = flag(MISSING, "What it adds to maskkit.")
-    out: Path | None = flag(None, "Folder to write, new or empty; else the name of the package, here.")
+    out: Path | None = flag(None, "Folder to write, new or empty and not this one; else the name of the package, here.")
 
 
 @dataclass(frozen=True, kw_only=True)

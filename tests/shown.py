@@ -60,7 +60,7 @@ def assert_happens(shown: Shown, overlay: Overlay, folder: Path) -> None:
 def _run(command: list[str], overlay: Overlay, folder: Path) -> str:
     program, *words = command
     if program == "pip":
-        packages = [folder / word for word in words if word.startswith("./")]
+        packages = [folder / word.partition("[")[0] for word in words if word.startswith("./")]
         if packages:
             overlay.install(*(["--editable"] if "-e" in words else []), *packages)
         return ""

@@ -22,7 +22,7 @@ def run_vote(config: VoteConfig, registry: Registry) -> None:
     _check_outputs(config)
     result = vote(
         reading,
-        rule.build(),
+        rule.guarded(rule.build_function()),
         weights=config.weights,
         space=config.space,
         from_answers=rule.component.from_answers,

@@ -3,10 +3,12 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from maskkit.engine.classifier import MEAN, STD, Classifier
 from maskkit.engine.objective import Objective
@@ -76,11 +78,13 @@ def build_learning(plan: Plan, *, is_resumed: bool) -> Learning:
     """
     config, parts = plan.config, plan.parts
     classifier = _build_classifier(plan, is_resumed=is_resumed)
-    objective = Objective(plan.view, parts["loss"].build, plan.samples.answers[plan.rows(held_out=False).numpy()])
-    optimizer = parts["optimizer"].build(
-        classifier.network.parameters(), lr=config.lr, weight_decay=config.weight_decay
+    make_loss = partial(parts["loss"].build_a, nn.Module)
+    objective = Objective(plan.view, make_loss, plan.samples.answers[plan.rows(held_out=False).numpy()])
+    optimizer = parts["optimizer"].build_a(
+        Optimizer, classifier.network.parameters(), lr=config.lr, weight_decay=config.weight_decay
     )
-    schedule = parts["scheduler"].build(optimizer, epochs=config.epochs, steps_per_epoch=plan.steps_per_epoch)
+    lengths = {"epochs": config.epochs, "steps_per_epoch": plan.steps_per_epoch}
+    schedule = parts["scheduler"].build_a(Schedule, optimizer, **lengths)
     scaler = torch.amp.GradScaler(plan.device.type, enabled=plan.precision.needs_scaler)
     return Learning(classifier, objective.to(plan.device), optimizer, schedule, scaler)
 
@@ -88,7 +92,7 @@ def build_learning(plan: Plan, *, is_resumed: bool) -> Learning:
 def _build_classifier(plan: Plan, *, is_resumed: bool) -> Classifier:
     config, part = plan.config, plan.parts["model"]
     torch.manual_seed(config.seed % 2**63)  # all that a generator takes
-    network = part.build(plan.view.num_outputs, pretrained=plan.pretrained and not is_resumed)
+    network = part.build_a(nn.Module, plan.view.num_outputs, pretrained=plan.pretrained and not is_resumed)
     if config.weights is not None and not is_resumed:
         load_weights(network, config.weights)
     component = part.component

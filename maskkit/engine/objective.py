@@ -39,10 +39,13 @@ class Objective(nn.Module):
         )
 
     def forward(self, logits: Tensor, answers: Tensor) -> Tensor:
+        return torch.stack(self.of_heads(logits, answers)).mean()
+
+    def of_heads(self, logits: Tensor, answers: Tensor) -> list[Tensor]:
+        """Return the loss of each head."""
         parts = self.view.split(logits.float())
         targets = self._targets(answers)
-        losses = [loss(part, target) for loss, part, target in zip(self.losses, parts, targets, strict=True)]
-        return torch.stack(losses).mean()
+        return [loss(part, target) for loss, part, target in zip(self.losses, parts, targets, strict=True)]
 
     def _targets(self, answers: Tensor) -> list[Tensor]:
         """Return each head's targets: its own classes, or the sums of the soft targets over each of them."""

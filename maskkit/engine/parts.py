@@ -28,7 +28,7 @@ def part_from_record(registry: Registry, kind: str, record: Mapping[str, Any]) -
         distribution = f"{record['distribution']} {record['version']}"
         raise CheckpointError(
             f"the run needs the {kind} {record['name']} of {distribution}, which is not there",
-            hint=f"Install {distribution}, or see what became of it: maskkit list-plugins",
+            hint=f"Install {distribution}, or see what became of it: maskkit list-plugins{registry.not_available()}",
         ) from error
     installed = part.offer.plugin.version
     if installed != record["version"]:

@@ -85,7 +85,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
     reporters = choose_reporters(config, registry)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    augmentation = parts["augmentation"].build(size=config.resize)
+    augmentation = parts["augmentation"].build_a(Augmentation, size=config.resize)
     pretrained = _is_pretrained(config, has_weights=parts["model"].component.has_weights)
     if config.weights is not None:
         check_source(config.weights)
@@ -107,7 +107,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
         device=device,
         precision=precision,
         augmentation=augmentation,
-        mix=parts["mix"].build(num_classes=NUM_CLASSES) if "mix" in parts else None,
+        mix=parts["mix"].build_function(num_classes=NUM_CLASSES) if "mix" in parts else None,
         folds=folds,
         pretrained=pretrained,
         num_workers=choose_workers(config.num_workers, device),

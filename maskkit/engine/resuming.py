@@ -15,7 +15,17 @@ from maskkit.errors import CheckpointError, UsageError
 
 __all__ = ["Start", "Stopped", "last_start", "take_up"]
 
-_MAY_DIFFER = ("epochs", "patience", "data_dir", "eval_dir", "num_workers", "device", "precision")
+_MAY_DIFFER = (
+    "epochs",
+    "patience",
+    "data_dir",
+    "eval_dir",
+    "num_workers",
+    "device",
+    "precision",
+    "reporters",
+    "reporters_args",
+)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,8 @@ def find_sources(config: TrainConfig, registry: Registry, environment: Mapping[s
     samples = dataset.build(data_dir)
     if not isinstance(samples, Samples):
         raise PluginError(
-            f"the data set {name} of {dataset.offer.plugin.distribution} gave no Samples, but {samples!r}"
+            f"the data set {name} of {dataset.offer.plugin.distribution} gave no Samples,"
+            f" but a {type(samples).__name__}"
         )
     if not samples.labelled:
         raise UsageError(f"--dataset={name} has no labels to learn from", hint=f"Train with --dataset={_DEFAULT}.")

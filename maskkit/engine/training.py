@@ -23,6 +23,7 @@ from maskkit.engine.parts import part_from_record
 from maskkit.engine.plan import Plan, make_plan
 from maskkit.engine.prediction import probabilities_of, write_eval
 from maskkit.engine.record import History, write_record
+from maskkit.engine.rehearsal import rehearse
 from maskkit.engine.resuming import Start, last_start, take_up
 from maskkit.engine.run_folder import check_name, check_same_samples, locked, make_run_folder, samples_table
 from maskkit.engine.summary import run_start
@@ -32,7 +33,7 @@ from maskkit.errors import NonFiniteLossError, PluginError, UsageError
 from maskkit.plugin.registry import Registry
 from maskkit.predictions import write_soft
 from maskkit.reporting.events import EpochEnd, RunEnd
-from maskkit.reporting.reporter import Reporters
+from maskkit.reporting.reporter import Reporter, Reporters
 
 __all__ = ["train"]
 
@@ -62,7 +63,8 @@ def _begin(config: TrainConfig, origins: Mapping[str, str], registry: Registry) 
 def _go_on(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
     with take_up(run_dir, config, origins) as stopped:
         for kind, record in stopped.record.components:
-            part_from_record(registry, kind, record)
+            if kind != "reporter" or stopped.origins["reporters"] == stopped.record.origins["reporters"]:
+                part_from_record(registry, kind, record)
         plan = make_plan(stopped.config, stopped.origins, registry)
         check_same_samples(run_dir, samples_table(plan.samples, plan.folds), stopped.record.samples_hash)
         if plan.config.precision == "auto" and plan.precision.name != stopped.record.precision:
@@ -79,7 +81,7 @@ def _build_reporters(plan: Plan) -> Reporters:
     """Build them; those that somebody asked for are needed, and a replayed config.json asks for no default."""
     origin = plan.origins["reporters"]
     are_named = origin == "flag" or (origin != "default" and plan.config.reporters != TrainConfig().reporters)
-    return Reporters(((name, part.build()) for name, part in plan.reporters.items()), required=are_named)
+    return Reporters(((name, part.build_a(Reporter)) for name, part in plan.reporters.items()), required=are_named)
 
 
 class _Run:
@@ -91,6 +93,7 @@ class _Run:
         self.validation = Validation(self.loader, plan.samples, plan.rows(held_out=True), plan.config.valid_batch_size)
         self.progress = start.progress
         self._build()
+        rehearse(plan, self.learning)
         pack(self.learning.state(), "state")  # what no checkpoint could hold shows now, not after the first epoch
 
     def _build(self) -> None:

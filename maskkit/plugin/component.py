@@ -20,7 +20,7 @@ class Component:
     as rows of one 1, beside files of probabilities.
 
     Raises:
-        ValueError: the name, the target or the summary has not the stated form.
+        ValueError: a field has not the stated form.
     """
 
     name: str
@@ -42,6 +42,24 @@ class Component:
             )
         if not self.summary.strip() or "\n" in self.summary:
             raise ValueError(f"component {self.name}: the summary must be one line of text")
+        for field, value, least in (("mean", self.mean, 0.0), ("std", self.std, 1e-6)):
+            if value is not None and not _are_colours(value, least):
+                raise ValueError(
+                    f"component {self.name}: {field} must be three numbers from {least:g} to 1, of red, green and blue;"
+                    f" received {value!r}"
+                )
+        if self.size is not None and not _is_size(self.size):
+            raise ValueError(f"component {self.name}: size must be (height, width); received {self.size!r}")
+
+
+def _are_colours(value: object, least: float) -> bool:
+    is_triple = isinstance(value, tuple | list) and len(value) == 3
+    return is_triple and all(isinstance(one, int | float) and least <= one <= 1 for one in value)  # type: ignore[attr-defined]
+
+
+def _is_size(value: object) -> bool:
+    is_pair = isinstance(value, tuple | list) and len(value) == 2
+    return is_pair and all(isinstance(one, int) and one > 0 for one in value)  # type: ignore[attr-defined]
 
 
 def load_target(target: str) -> Any:

@@ -1,6 +1,7 @@
 """Finding plugins one entry point at a time, so that what breaks one leaves the others alive."""
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from maskkit.plugin import hookspecs
 from maskkit.plugin.component import Component
 from maskkit.plugin.watching import time_limit, traced
 
-__all__ = ["BUILTIN", "DISABLE_VARIABLE", "Plugin", "State", "discover", "identity_of"]
+__all__ = ["BUILTIN", "DISABLE_VARIABLE", "Plugin", "State", "discover", "identity_of", "plain_name"]
 
 DISABLE_VARIABLE = "MASKKIT_DISABLE_PLUGINS"
 BUILTIN = "builtin"
@@ -57,7 +58,7 @@ class Plugin:
 
 def discover(environment: Mapping[str, str] = os.environ, entries: Iterable[EntryPoint] | None = None) -> list[Plugin]:
     """Return the plugins of the entry points, of all that are installed by default: maskkit's own, then by name."""
-    disabled = {name.strip() for name in environment.get(DISABLE_VARIABLE, "").split(",") if name.strip()}
+    disabled = {plain_name(name) for name in environment.get(DISABLE_VARIABLE, "").split(",") if name.strip()}
     entries = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if entries is None else entries
     plugins = [_examine(entry, disabled, environment) for entry in entries]
     return sorted(plugins, key=lambda plugin: (not plugin.is_builtin, plugin.name, plugin.distribution))
@@ -70,7 +71,7 @@ def _examine(entry: EntryPoint, disabled: set[str], environment: Mapping[str, st
         return Plugin(entry.name, distribution, version, state, cause, file=_file(entry), **details)
 
     is_builtin = entry.name == BUILTIN and distribution == "maskkit"
-    if not is_builtin and disabled & {"*", entry.name, distribution}:
+    if not is_builtin and disabled & {"*", plain_name(entry.name), plain_name(distribution)}:
         return found(State.DISABLED, f"switched off by {DISABLE_VARIABLE}")
     try:
         # What it prints must not mix with what maskkit prints for programs.
@@ -92,7 +93,7 @@ def _collect(entry: EntryPoint, environment: Mapping[str, str]) -> dict[str, tup
     manager = pluggy.PluginManager("maskkit")
     manager.add_hookspecs(hookspecs)
     with traced(entry.name, "import", environment):
-        module = entry.load()
+        module = _load(entry)
     manager.register(module, name=entry.name)
     manager.check_pending()  # without it a misspelled hook goes unnoticed
     offered = {}
@@ -107,6 +108,24 @@ def _collect(entry: EntryPoint, environment: Mapping[str, str]) -> dict[str, tup
     return offered
 
 
+def _load(entry: EntryPoint) -> Any:
+    """Import what an entry point names.
+
+    Raises:
+        ValueError: it is no name of a module.
+        ModuleNotFoundError: there is no such module; the entry point is shown, which may have changed since pip saw it.
+    """
+    shown = f'its entry point says {entry.name} = "{entry.value}"'
+    if not entry.pattern.match(entry.value):
+        raise ValueError(f"{shown}, and a module's name has letters, digits and '_' alone")
+    try:
+        return entry.load()
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{entry.module}.".startswith(f"{error.name}."):
+            raise
+        raise ModuleNotFoundError(f"{error}: {shown}; when pyproject.toml changed, run pip install again") from error
+
+
 def identity_of(entry: EntryPoint) -> tuple[str, str]:
     """Return the name and the version of the distribution of an entry point, "unknown" where it does not tell them."""
     name = version = "unknown"
@@ -115,6 +134,11 @@ def identity_of(entry: EntryPoint) -> tuple[str, str]:
             facts = entry.dist.metadata  # read anew each time that it is asked for, so asked once
             name, version = (facts.get_all(key, ["unknown"])[0] for key in ("Name", "Version"))
     return name, version
+
+
+def plain_name(name: str) -> str:
+    """Return what is equal for all spellings of a distribution's name, as pip has it."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def _file(entry: EntryPoint) -> str:

@@ -135,7 +135,8 @@ def maskkit_datasets() -> Iterable[Component]:
     '''Offer readers of folders of images.
 
     `maskkit train --dataset=NAME --data_dir=FOLDER` reads one. What it gives holds a pandas table, a row an image, with
-    the columns path (absolute), sample (unique), person, mask, gender and age (whole years).
+    the columns path (absolute), sample (unique) and person, all text, and as whole numbers mask (0 worn, 1 worn
+    wrongly, 2 not worn), gender (0 male, 1 female) and age in years. `help(maskkit.Samples)` tells the rest.
 
     Example:
         from maskkit import Component, hookimpl

@@ -99,12 +99,13 @@ def write_package(files: Mapping[str, str], folder: Path) -> None:
     """Write the files into a folder that is new, or empty: all of them, or none.
 
     Raises:
-        UsageError: something is there already, or the folder above is not.
+        UsageError: something is there already.
         MaskkitError: the folder cannot be written.
     """
     target = folder.resolve()
     _check_target(folder, target)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{target.name[:100]}.", dir=target.parent) as beside:
             home = Path(beside, target.name)
             for path, text in files.items():
@@ -155,10 +156,6 @@ def _check_target(folder: Path, target: Path) -> None:
         raise UsageError(f"{folder} is there already", hint="Name another place: --out=FOLDER")
     if target == Path.cwd():
         raise UsageError("the package would replace the folder that you are in", hint="Go to the one above: cd ..")
-    if not target.parent.is_dir():
-        raise UsageError(
-            f"there is no folder {folder.parent}", hint=f"Type: mkdir -p {shlex.quote(str(folder.parent))}"
-        )
 
 
 def _are_same(kind: str, one: str, other: str) -> bool:

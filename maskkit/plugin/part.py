@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from maskkit.errors import MaskkitError, UsageError
+from maskkit.errors import MaskkitError, PluginError, UsageError
 from maskkit.plugin.component import Component
 from maskkit.plugin.options import bound
 from maskkit.plugin.registry import Offer, Registry
 
 __all__ = ["Part"]
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,53 @@ class Part:
             return self.make(*arguments, **keywords)
         except MaskkitError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if not isinstance(error, ValueError) or not self.options:
                 raise self.offer.failure(error) from error
             given = ", ".join(f"{name}={value}" for name, value in self.options.items())
             raise UsageError(f"{self.offer.kind} {self.component.name} refuses its options {given}: {error}") from error
+
+    def build_a(self, expected: type[Made], *arguments: Any, **keywords: Any) -> Made:
+        """Return what the factory makes, which its contract says is of that type.
+
+        Raises:
+            PluginError: it is not; and as of `build`.
+        """
+        made = self.build(*arguments, **keywords)
+        if not isinstance(made, expected):
+            raise self._gave(made, expected.__name__)
+        return made
+
+    def build_function(self, *arguments: Any, **keywords: Any) -> Callable[..., Any]:
+        """Return the function that the factory makes.
+
+        Raises:
+            PluginError: it makes none; and as of `build`.
+        """
+        made = self.build(*arguments, **keywords)
+        if not callable(made):
+            raise self._gave(made, "function")
+        return made  # type: ignore[no-any-return]
+
+    def _gave(self, made: object, expected: str) -> PluginError:
+        return self.offer.failure(TypeError(f"it must give a {expected}, but gave a {type(made).__name__}"))
+
+    def guarded(self, function: Callable[..., Made]) -> Callable[..., Made]:
+        """Return a function of the plugin's whose failures name it.
+
+        Raises, when called:
+            PluginError: the function fails.
+        """
+
+        def call(*arguments: Any, **keywords: Any) -> Made:
+            try:
+                return function(*arguments, **keywords)
+            except MaskkitError:
+                raise
+            except (Exception, SystemExit) as error:
+                raise self.offer.failure(error) from error
+
+        return call
 
     @property
     def component(self) -> Component:

@@ -7,7 +7,7 @@ from typing import Any
 
 from maskkit.errors import PluginError, UnknownNameError, nearest
 from maskkit.plugin.component import Component, load_target
-from maskkit.plugin.discovery import Plugin, State, discover
+from maskkit.plugin.discovery import Plugin, State, discover, plain_name
 from maskkit.plugin.hookspecs import KINDS
 
 __all__ = ["Offer", "Registry", "plugins_named", "same_name"]
@@ -37,7 +37,7 @@ class Offer:
                 hint=f"Mend or uninstall it, or switch it off: MASKKIT_DISABLE_PLUGINS={self.plugin.name}",
             ) from error
 
-    def failure(self, error: Exception) -> PluginError:
+    def failure(self, error: BaseException) -> PluginError:
         """Return what to raise when the component fails with `error`: the owner is named."""
         owner = f"{self.plugin.distribution} {self.plugin.version}"
         return PluginError(
@@ -45,7 +45,7 @@ class Offer:
             hint=f"--debug shows where; MASKKIT_DISABLE_PLUGINS={self.plugin.name} does without this plugin.",
         )
 
-    def _cause(self, error: Exception) -> str:
+    def _cause(self, error: BaseException) -> str:
         from maskkit.plugin.causes import cause_of  # a few milliseconds that a start without a failure need not spend
 
         return cause_of(error, self.plugin.distribution)
@@ -145,10 +145,13 @@ class Registry:
         near = nearest(name, valid) or nearest(name.rpartition(":")[2], valid)
         advice = f"Did you mean {near}?\n" if near else ""
         advice += f"{'Commands' if kind == 'command' else 'Valid'}: {', '.join(valid)}."
-        unwell = [plugin for plugin in self.plugins if plugin.state in {State.BROKEN, State.DISABLED}]
-        if unwell:
-            advice += "\nNot available: " + "; ".join(f"{plugin.name} ({plugin.cause})" for plugin in unwell) + "."
-        return advice
+        return advice + self.not_available()
+
+    def not_available(self) -> str:
+        """Return a line on the plugins that are installed and offer nothing now, "" when all do."""
+        silent = {State.BROKEN, State.DISABLED, State.EMPTY}
+        unwell = [f"{plugin.name} ({plugin.cause})" for plugin in self.plugins if plugin.state in silent]
+        return f"\nNot available: {'; '.join(unwell)}." if unwell else ""
 
 
 def plugins_named(name: str, plugins: Sequence[Plugin]) -> list[Plugin]:
@@ -157,7 +160,8 @@ def plugins_named(name: str, plugins: Sequence[Plugin]) -> list[Plugin]:
     Raises:
         UnknownNameError: there is none.
     """
-    found = [plugin for plugin in plugins if name in {plugin.name, plugin.distribution}]
+    wanted = plain_name(name)
+    found = [plugin for plugin in plugins if wanted in {plain_name(plugin.name), plain_name(plugin.distribution)}]
     if not found:
         names = [plugin.name for plugin in plugins]
         near = nearest(name, [*names, *(plugin.distribution for plugin in plugins)])
@@ -191,7 +195,7 @@ def _winner(offers: list[Offer]) -> Offer | None:
 def _meant(prefix: str, offers: list[Offer]) -> list[Offer]:
     """Return what a prefix means: maskkit's own, else that of the distribution, else those of plugins of that name."""
     own = [offer for offer in offers if offer.plugin.is_builtin and offer.plugin.name == prefix]
-    by_distribution = [offer for offer in offers if offer.plugin.distribution == prefix]
+    by_distribution = [offer for offer in offers if plain_name(offer.plugin.distribution) == plain_name(prefix)]
     return own or by_distribution or [offer for offer in offers if offer.plugin.name == prefix]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Literal
 
-from maskkit.errors import PluginError
+from maskkit.errors import PluginError, nearest
 from maskkit.reporting.events import EpochEnd, EpochStart, RunEnd, RunStart, StepEnd
 
 __all__ = ["Reporter", "Reporters"]
@@ -16,6 +16,18 @@ _Moment = Literal["on_run_start", "on_epoch_start", "on_step_end", "on_epoch_end
 
 class Reporter:
     """Watches a run and changes nothing in it; override the events that matter."""
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a method that looks like an event and is none, which would never be called.
+
+        Raises:
+            TypeError: it names the method, and the event that is near.
+        """
+        super().__init_subclass__()
+        for name, value in vars(cls).items():
+            if name.startswith("on_") and callable(value) and not hasattr(Reporter, name):
+                near = nearest(name, (event for event in vars(Reporter) if event.startswith("on_")))
+                raise TypeError(f"{cls.__name__}.{name} is no event of a run; did you mean {near}?")
 
     def on_run_start(self, run: RunStart) -> None:
         """Called once, after the run folder exists and before the first step."""
@@ -79,7 +91,7 @@ class Reporters:
         reporter = self._reporters[name]
         try:
             getattr(reporter, moment)(event)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._dropped.append(self._reporters.pop(name))
             text = f"reporter {name} failed in {moment}: {type(error).__name__}: {error}"
             if self._required:

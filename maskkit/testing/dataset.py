@@ -85,21 +85,24 @@ def _reading(candidate: Candidate) -> Iterator[Read]:
         yield partial(candidate.build, candidate.data_dir)
         return
     with tempfile.TemporaryDirectory(prefix="maskkit-") as name:
-        places = _write_faces(Path(name))
-        fitting = next((place for place in places if _can_read(candidate, place)), None)
-        if fitting is None:
-            raise SkipTest("it cannot read the kit's tiny folder; pass --data_dir")
-        yield partial(candidate.build, fitting)
+        reasons = []
+        for place in _write_faces(Path(name)):
+            reasons.append(_why_unread(candidate, place))
+            if not reasons[-1]:
+                yield partial(candidate.build, place)
+                return
+        raise SkipTest(f"it cannot read the kit's tiny folder ({reasons[0]}); pass --data_dir")
 
 
-def _can_read(candidate: Candidate, place: Path) -> bool:
+def _why_unread(candidate: Candidate, place: Path) -> str:
+    """Return why a folder cannot be read, "" when it can."""
     try:
         candidate.build(place)
     except CheckError as failure:
         if isinstance(failure.__cause__, DataError | UsageError | OSError):
-            return False
+            return next(iter(str(failure.__cause__).splitlines()), "no reason given")
         raise
-    return True
+    return ""
 
 
 def _write_faces(root: Path) -> list[Path]:

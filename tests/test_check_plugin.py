@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Outcome, Runner, run
+from conftest import ROOT, Outcome, Overlay, Runner, run
 from fault_sources import factory, reporter, vote
 from guest_packages import HOOK, PROJECT, write_component, write_package
 from test_cli import chunks_of
@@ -252,3 +252,16 @@ def test_a_plugin_that_hangs_is_given_up(maskkit: Runner, tmp_path: Path) -> Non
     outcome = maskkit("check-plugin", folder, env={"MASKKIT_PLUGIN_TIMEOUT": "0.3"}, timeout=60)
     assert "GivenUp: no answer within 0.3 s" in failures_of(outcome)["maskkit finds it"]
     assert outcome.out.endswith("\n5 checks: 2 passed, 1 failed, 2 skipped\n")
+
+
+@pytest.mark.slow
+def test_a_folder_whose_entry_point_changed_since_it_was_installed_is_told_so(overlay: Overlay, tmp_path: Path) -> None:
+    folder = tmp_path / "hello"
+    shutil.copytree(HELLO, folder)
+    overlay.install("--editable", folder)
+    assert overlay.maskkit("check-plugin", "./hello", cwd=tmp_path).code == 0
+    project = folder / "pyproject.toml"
+    project.write_text(project.read_text(encoding="utf-8").replace('hello = "', 'renamed = "'), encoding="utf-8")
+    outcome = overlay.maskkit("check-plugin", "./hello", cwd=tmp_path)
+    assert outcome.code == 1
+    assert "pip installed it with {'hello': 'maskkit_hello'}; run pip install again" in outcome.out

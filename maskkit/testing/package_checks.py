@@ -49,6 +49,7 @@ def _is_found(guest: Guest) -> None:
     plugin = guest.plugin
     if plugin.state is State.OK:
         _expect_own_module(guest)
+        _expect_same_installed(guest)
         return
     failure = CheckError(f"maskkit must find it OK, but it is {plugin.state}: {plugin.cause}")
     if plugin.traceback:
@@ -62,6 +63,15 @@ def _expect_own_module(guest: Guest) -> None:
         guest.folder is None or file.is_relative_to(guest.folder),
         f"its module must stand in {guest.folder} or its src, but {guest.entry.module} comes from {file};"
         " put it there, or mend the entry point",
+    )
+
+
+def _expect_same_installed(guest: Guest) -> None:
+    known = {entry.name: entry.value for entry in guest.installed}
+    expect(
+        not known or known.get(guest.entry.name) == guest.entry.value,
+        f'pyproject.toml says {guest.entry.name} = "{guest.entry.value}", but pip installed it with {known}; run pip'
+        " install again",
     )
 
 

@@ -23,11 +23,15 @@ __all__ = ["Guest", "Package", "find_package"]
 
 @dataclass(frozen=True)
 class Guest:
-    """A plugin with the entry point that it was found by, and the folder that was checked, when it was one."""
+    """A plugin with the entry point that it was found by, and the folder that was checked, when it was one.
+
+    installed: the entry points that pip knows of the same distribution.
+    """
 
     plugin: Plugin
     entry: EntryPoint
     folder: Path | None
+    installed: tuple[EntryPoint, ...]
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def find_package(word: str | Path, *, root: Path | None = None) -> Package:
     # The registry knows the same plugins in the same order, with their conflicts.
     judged = zip(registry.plugins, own, strict=False)
     place = folder.resolve() if own and own is not named else None
-    return Package(tuple(Guest(plugin, entry, place) for plugin, entry in judged), registry)
+    twins = tuple(entry for entry in installed if _canonical(entry) == _canonical(own[0]))
+    return Package(tuple(Guest(plugin, entry, place, twins) for plugin, entry in judged), registry)
 
 
 def _entries_of(folder: Path) -> list[EntryPoint]:

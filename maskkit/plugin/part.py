@@ -68,11 +68,11 @@ class Part:
         """
         made = self.build(*arguments, **keywords)
         if not callable(made):
-            raise self._gave(made, "function")
+            raise self._gave(made, "a function")
         return made  # type: ignore[no-any-return]
 
     def _gave(self, made: object, expected: str) -> PluginError:
-        return self.offer.failure(TypeError(f"it must give a {expected}, but gave a {type(made).__name__}"))
+        return self.offer.failure(TypeError(f"its factory gave {type(made).__name__} instead of {expected}"))
 
     def guarded(self, function: Callable[..., Made]) -> Callable[..., Made]:
         """Return a function of the plugin's whose failures name it.

@@ -4,7 +4,9 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Runner
@@ -15,7 +17,7 @@ from maskkit.errors import PluginError, UnknownNameError
 from maskkit.plugin.component import Component
 from maskkit.plugin.discovery import BUILTIN, Plugin, State, discover
 from maskkit.plugin.hookspecs import KINDS
-from maskkit.plugin.registry import Registry
+from maskkit.plugin.registry import Registry, plugins_named
 
 
 def component(name: str, target: str = "json:loads") -> Component:
@@ -108,7 +110,7 @@ def test_a_plugin_whose_metadata_are_damaged_is_listed_and_so_are_the_others(
     by_name = {record["name"]: record for record in json.loads(shown.out)}
     name = "guest-nameless" if facts and facts.startswith(b"Name") else "unknown"
     assert (by_name["nameless"]["distribution"], by_name["nameless"]["version"]) == (name, "unknown")
-    assert by_name["nameless"]["cause"] == "ModuleNotFoundError: No module named 'guest_absent'"
+    assert by_name["nameless"]["cause"].startswith("ModuleNotFoundError: No module named 'guest_absent': its entry")
     assert by_name["builtin"]["state"] == "OK"
 
 
@@ -355,3 +357,43 @@ def test_a_component_whose_target_is_no_place_is_refused(target: str) -> None:
 def test_a_component_needs_one_line_of_summary(summary: str) -> None:
     with pytest.raises(ValueError, match="must be one line"):
         Component(name="poly1", target="a:b", summary=summary)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"mean": 0.5}, "mean must be three numbers from 0 to 1"),
+        ({"mean": (128.0, 128.0, 128.0)}, "mean must be three numbers from 0 to 1"),
+        ({"mean": ("a", "b", "c")}, "mean must be three numbers"),
+        ({"std": (0, 0, 0)}, "std must be three numbers from 1e-06 to 1"),
+        ({"std": (1, 2)}, "std must be three numbers"),
+        ({"size": 224}, r"size must be \(height, width\); received 224"),
+        ({"size": (224.0, 224.0)}, "size must be"),
+        ({"size": (0, 10)}, "size must be"),
+    ],
+)
+def test_a_component_with_figures_that_no_network_can_use_is_refused(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Component(name="net", target="a:b", summary="A network", **fields)
+    Component(name="net", target="a:b", summary="A network", mean=(0, 0.5, 1), std=(0.2, 1, 1), size=(224, 192))
+
+
+def test_an_entry_point_that_leads_nowhere_is_shown() -> None:
+    for value, told in (
+        ("maskkit_is_absent", "ModuleNotFoundError: No module named 'maskkit_is_absent': its entry point says lost ="),
+        (
+            "json.is_absent",
+            'its entry point says lost = "json.is_absent"; when pyproject.toml changed, run pip install',
+        ),
+        ("maskkit-is-absent", 'ValueError: its entry point says lost = "maskkit-is-absent", and a module\'s name has'),
+    ):
+        (found,) = discover({}, [EntryPoint("lost", value, "maskkit")])
+        assert found.state is State.BROKEN
+        assert told in found.cause
+
+
+@pytest.mark.parametrize("name", ["Maskkit.Cap_Plug", "maskkit-cap-plug", "MASKKIT_CAP.PLUG"])
+def test_a_distribution_is_known_by_every_spelling_of_its_name(name: str) -> None:
+    guest = plugin("cap", "Maskkit.Cap_Plug", names=["poly1"])
+    assert plugins_named(name, [BOX, guest]) == [guest]
+    assert owner(Registry([BOX, guest]), f"{name}:poly1") == "Maskkit.Cap_Plug"

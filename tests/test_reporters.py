@@ -54,6 +54,12 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_a_method_that_only_looks_like_an_event_is_refused_when_the_class_is_made() -> None:
+    with pytest.raises(TypeError, match=r"Deaf\.on_epochend is no event of a run; did you mean on_epoch_end\?"):
+        type("Deaf", (Reporter,), {"on_epochend": print})
+    type("Odd", (Reporter,), {"on_disk": True, "on_epoch_end": print})
+
+
 def test_metrics_csv_has_its_columns_and_a_row_an_epoch_as_soon_as_it_is_done(tmp_path: Path) -> None:
     reporter = CsvReporter()
     reporter.on_run_start(start(tmp_path))

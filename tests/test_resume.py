@@ -193,6 +193,15 @@ def test_what_would_make_it_another_run_is_refused_and_changes_nothing(stopped: 
 
 
 @pytest.mark.slow
+def test_other_reporters_may_hear_of_the_rest(stopped: Path) -> None:
+    said = resume(stopped, "--reporters=console")
+    assert said.startswith("exit code 0"), said
+    config = json.loads((stopped / "runs" / "exp" / "config.json").read_text(encoding="utf-8"))
+    assert [one["name"] for one in config["reporters"]] == ["console"]
+    assert config["origins"]["reporters"] == "flag, on resuming"
+
+
+@pytest.mark.slow
 def test_data_that_moved_are_found_again_where_the_flag_says(stopped: Path, faces: Path, tmp_path: Path) -> None:
     shutil.copytree(faces, tmp_path / "moved")
     said = resume(stopped, f"--data_dir={tmp_path / 'moved'}")

@@ -173,7 +173,14 @@ def test_the_folders_have_the_usual_rights(tmp_path: Path) -> None:
     assert home.stat().st_mode == (home / "tests").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_a_place_that_is_taken_or_missing_is_refused_and_left_as_it_is(maskkit: Runner, tmp_path: Path) -> None:
+def test_a_place_in_folders_that_are_not_there_yet_is_made(maskkit: Runner, tmp_path: Path) -> None:
+    done = maskkit("new-plugin", "maskkit-poly", "--kind=loss", "--out=absent/new")
+    assert done.code == 0, done.err
+    assert "  pip install -e ./absent/new\n" in done.out
+    assert (tmp_path / "absent" / "new" / "pyproject.toml").is_file()
+
+
+def test_a_place_that_is_taken_is_refused_and_left_as_it_is(maskkit: Runner, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine", encoding="utf-8")
     (tmp_path / "here").mkdir()
@@ -181,7 +188,6 @@ def test_a_place_that_is_taken_or_missing_is_refused_and_left_as_it_is(maskkit: 
     for place, folder, complaint in (
         ("full", tmp_path, "full is there already"),
         ("full/mine.txt", tmp_path, "full/mine.txt is there already"),
-        ("absent/new", tmp_path, "there is no folder absent\n  Type: mkdir -p absent\n"),
         (".", tmp_path / "here", "the package would replace the folder that you are in"),
     ):
         done = maskkit("new-plugin", "maskkit-poly", "--kind=loss", f"--out={place}", cwd=folder)

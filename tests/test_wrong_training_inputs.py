@@ -78,7 +78,7 @@ CASES: list[Row] = [
     (f"{TRAIN} --mix=mixup --mix_args=alpha=0", 2, ["mix mixup refuses its options alpha=0: alpha must be above 0"]),
     (f"{TRAIN} --reporters_args='" + '{"csv": {"x": 1}}' + "'", 2, ["reporter csv has no option 'x'"]),
     (f"{TRAIN} --reporters_args=csv=3", 2, ["--reporters_args must hold an object for csv; received 3"]),
-    (f"{TRAIN} --reporters=csv --reporters_args=console=3", 2, ["has options of console, which does not report"]),
+    (f"{TRAIN} --reporters=csv --reporters_args='" + '{"console": {}}' + "'", 2, ["console, which does not report"]),
     (f"{TRAIN} --mix_args=alpha=1", 2, ["--mix_args has options, but nothing is mixed", "Add --mix=NAME"]),
     (f"{TRAIN} --pretrained", 2, ["--pretrained: the model BaseModel has no pretrained weights", "Leave it out."]),
     (f"{TRAIN} --weights=absent.pth", 1, ["there is no file of weights absent.pth"]),

@@ -262,6 +262,7 @@ def test_a_folder_whose_entry_point_changed_since_it_was_installed_is_told_so(ov
     assert overlay.maskkit("check-plugin", "./hello", cwd=tmp_path).code == 0
     project = folder / "pyproject.toml"
     project.write_text(project.read_text(encoding="utf-8").replace('hello = "', 'renamed = "'), encoding="utf-8")
+    assert overlay.maskkit("check-plugin", "Maskkit_Hello", cwd=tmp_path).code == 0
     outcome = overlay.maskkit("check-plugin", "./hello", cwd=tmp_path)
     assert outcome.code == 1
     assert "pip installed it with {'hello': 'maskkit_hello'}; run pip install again" in outcome.out

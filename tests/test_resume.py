@@ -194,6 +194,9 @@ def test_what_would_make_it_another_run_is_refused_and_changes_nothing(stopped: 
 
 @pytest.mark.slow
 def test_other_reporters_may_hear_of_the_rest(stopped: Path) -> None:
+    config = json.loads((stopped / "runs" / "exp" / "config.json").read_text(encoding="utf-8"))
+    config["values"]["reporters_args"] = {"tensorboard": {}}
+    (stopped / "runs" / "exp" / "config.json").write_text(json.dumps(config), encoding="utf-8")
     said = resume(stopped, "--reporters=console")
     assert said.startswith("exit code 0"), said
     config = json.loads((stopped / "runs" / "exp" / "config.json").read_text(encoding="utf-8"))

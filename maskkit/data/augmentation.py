@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from PIL import Image
@@ -25,8 +26,8 @@ class Draws:
     def __init__(
         self, seed: int, epoch: int, samples: torch.Tensor, *, device: torch.device | str | None = None
     ) -> None:
-        self._origin = (seed, epoch, samples)
-        self._keys = _keys(seed, epoch, samples.to(device or samples.device, non_blocking=True))
+        self._seed, self._epoch, self._samples = seed, epoch, samples
+        self._device = device or samples.device
         self._num_drawn = 0
 
     def uniform(self, *shape: int) -> torch.Tensor:
@@ -46,7 +47,7 @@ class Draws:
     def seeds(self) -> list[int]:
         """Return one 63-bit seed a sample, for a generator of another library; no GPU is waited for."""
         # They are drawn where `samples` are, which in training is the CPU.
-        return [int(seed) for seed in _shifted(self._bits(1, _keys(*self._origin)), 1).flatten().tolist()]
+        return [int(seed) for seed in _shifted(self._bits(1, self._host_keys()), 1).flatten().tolist()]
 
     def _bits(self, count: int, keys: torch.Tensor | None = None) -> torch.Tensor:
         """Return the next `count` 64-bit numbers of each sample, int64 [B, count]."""
@@ -55,6 +56,14 @@ class Draws:
         self._num_drawn += count
         steps = torch.arange(first, first + count, device=keys.device) * _GOLDEN
         return _scrambled(keys[:, None] + steps)
+
+    @cached_property
+    def _keys(self) -> torch.Tensor:
+        """Made when something is drawn, since most batches of a plain run draw nothing."""
+        return _first_keys(self._seed, self._epoch, self._samples.to(self._device, non_blocking=True))
+
+    def _host_keys(self) -> torch.Tensor:
+        return _first_keys(self._seed, self._epoch, self._samples)
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ def per_sample(transform: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[t
     return augment
 
 
-def _keys(seed: int, epoch: int, samples: torch.Tensor) -> torch.Tensor:
+def _first_keys(seed: int, epoch: int, samples: torch.Tensor) -> torch.Tensor:
     """Return where each sample begins to draw, int64 [B]."""
     key = _scrambled(torch.full_like(samples, _signed(seed)) + _GOLDEN)
     key = _scrambled((key ^ _signed(epoch)) + _GOLDEN)

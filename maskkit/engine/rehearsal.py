@@ -64,7 +64,7 @@ def _blamed(part: Part) -> Iterator[None]:
         yield
     except MaskkitError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
             raise
         raise part.offer.failure(error) from error

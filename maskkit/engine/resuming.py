@@ -86,6 +86,9 @@ def take_up(run_dir: Path, config: TrainConfig, origins: Mapping[str, str]) -> I
         for leftover in run_dir.rglob(".*.tmp"):  # of a process that was killed while it wrote
             leftover.unlink()
         changes: dict[str, Any] = {name: getattr(config, name) for name in given}
+        if "reporters" in changes:  # the options of those that left go with them
+            kept = {name: one for name, one in record.config.reporters_args.items() if name in changes["reporters"]}
+            changes.setdefault("reporters_args", kept)
         continued = replace(record.config, **changes)
         start = last_start(run_dir, continued)
         _check_length(run_dir, continued, start)

@@ -63,7 +63,7 @@ def _begin(config: TrainConfig, origins: Mapping[str, str], registry: Registry) 
 def _go_on(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
     with take_up(run_dir, config, origins) as stopped:
         for kind, record in stopped.record.components:
-            if kind != "reporter" or stopped.origins["reporters"] == stopped.record.origins["reporters"]:
+            if kind != "reporter" or stopped.config.reporters == stopped.record.config.reporters:
                 part_from_record(registry, kind, record)
         plan = make_plan(stopped.config, stopped.origins, registry)
         check_same_samples(run_dir, samples_table(plan.samples, plan.folds), stopped.record.samples_hash)

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 from maskkit.cli.catalogue import RESERVED
 from maskkit.errors import UsageError
-from maskkit.plugin.discovery import DISABLE_VARIABLE, Plugin, discover, identity_of
+from maskkit.plugin.discovery import DISABLE_VARIABLE, Plugin, discover, identity_of, plain_name
 from maskkit.plugin.hookspecs import ENTRY_POINT_GROUP
 from maskkit.plugin.registry import Registry, plugins_named
 
@@ -83,7 +83,8 @@ def find_package(word: str | Path, *, root: Path | None = None) -> Package:
         UnknownNameError: no plugin of that name is installed.
     """
     installed = list(entry_points(group=ENTRY_POINT_GROUP))
-    named = [entry for entry in installed if word in {entry.name, _distribution(entry)}]
+    wanted = plain_name(str(word))
+    named = [entry for entry in installed if wanted in {plain_name(entry.name), plain_name(_distribution(entry))}]
     folder = (root or Path.cwd()) / word
     is_path = isinstance(word, Path) or os.sep in word or (folder / "pyproject.toml").is_file()
     if is_path or (folder.is_dir() and not named):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from maskkit.data.augmentation import Augmentation, Draws, per_sample
     from maskkit.data.images import find_images, open_image
     from maskkit.data.samples import Samples
+    from maskkit.engine.trained import TrainedRun, load_run
     from maskkit.engine.weights import fetch_weights
     from maskkit.files import replacing
     from maskkit.plugin.component import Component
@@ -35,10 +36,12 @@ _HOMES = {
     "Samples": "maskkit.data.samples",
     "Schedule": "maskkit.plugin.contracts",
     "StepEnd": "maskkit.reporting.events",
+    "TrainedRun": "maskkit.engine.trained",
     "confusion_figure": "maskkit.reporting.figures",
     "fetch_weights": "maskkit.engine.weights",
     "find_images": "maskkit.data.images",
     "hookimpl": "maskkit.plugin.hookspecs",
+    "load_run": "maskkit.engine.trained",
     "mistakes_figure": "maskkit.reporting.figures",
     "open_image": "maskkit.data.images",
     "per_sample": "maskkit.data.augmentation",
@@ -58,11 +61,13 @@ __all__ = [
     "Samples",
     "Schedule",
     "StepEnd",
+    "TrainedRun",
     "__version__",
     "confusion_figure",
     "fetch_weights",
     "find_images",
     "hookimpl",
+    "load_run",
     "mistakes_figure",
     "open_image",
     "per_sample",

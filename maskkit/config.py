@@ -13,7 +13,10 @@ __all__ = [
     "ListPluginsConfig",
     "NewPluginConfig",
     "PredictConfig",
+    "RunFlags",
+    "SearchFlags",
     "TrainConfig",
+    "TuneConfig",
     "VersionConfig",
     "VoteConfig",
 ]
@@ -24,8 +27,8 @@ Kind = Literal[
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Train a model and write a run folder with its checkpoints, metrics and predictions."""
+class RunFlags:
+    """What a training is made of."""
 
     data_dir: Path | None = flag(
         None,
@@ -54,6 +57,10 @@ class TrainConfig:
     on_bad_image: Literal["error", "skip"] = flag(
         "error", "What to do about images that cannot be read; skip leaves them out and lists them.", section="Data"
     )
+    cache: Literal["auto", "ram", "none"] = flag(
+        "auto", "Where images stay once they are prepared; auto: in memory, if a quarter of what is free does.",
+        section="Data",
+    )  # fmt: skip
     batch_size: int | Literal["auto"] = flag(
         64, "Images at once; auto: as many as memory holds. It is halved when memory runs out.", section="Data",
         minimum=1, maximum=65536,
@@ -113,10 +120,6 @@ class TrainConfig:
     )
     seed: int = flag(42, "Fixes the split, the weights, the order and the augmentation.", section="Machine", minimum=0)
 
-    resume: Path | None = flag(
-        None, "Go on with this run folder where it stopped; of other flags only those that do not change its meaning,"
-        " as --epochs.", section="Output",
-    )  # fmt: skip
     name: str = flag("exp", "Name of the run folder; -2, -3 .. is added when it exists.", section="Output")
     model_dir: Path | None = flag(None, "Folder of run folders; else $SM_MODEL_DIR, or runs.", section="Output")
     reporters: tuple[str, ...] = flag(
@@ -126,6 +129,55 @@ class TrainConfig:
         {}, 'Options of each reporter: a JSON object of objects, as {"NAME": {"option": 1}}.', section="Output"
     )
     log_interval: int = flag(20, "Steps between two reports of the loss.", section="Output", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(RunFlags):
+    """Train a model and write a run folder with its checkpoints, metrics and predictions."""
+
+    resume: Path | None = flag(
+        None, "Go on with this run folder where it stopped; of other flags only those that do not change its meaning,"
+        " as --epochs.", section="Output",
+    )  # fmt: skip
+    profile: bool = flag(
+        False, "Record where the time of some steps goes; the same as profile among the reporters.",  # noqa: FBT003
+        section="Output",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchFlags:
+    """What a search for the best flags is made of."""
+
+    trials: int = flag(20, "Trainings to run, one for each choice of flags.", section="Search", minimum=1)
+    concurrency: int = flag(1, "Trainings at once.", section="Search", minimum=1, maximum=1000)
+    space: Path | None = flag(
+        None, "JSON file of the flags to choose, as search_space.json; else lr, batch_size, criterion, augmentation.",
+        section="Search",
+    )  # fmt: skip
+    tuner: Literal["TPE", "Random", "Evolution", "Hyperband", "GP"] = flag(
+        "TPE", "Who chooses; Hyperband shortens hopeless trials, its longest has --epochs.", section="Search"
+    )
+    remote: Path | None = flag(
+        None, "Train on the machines of this file, as config_remote.yml, through ssh and with key files.",
+        section="Search",
+    )  # fmt: skip
+    port: int = flag(5000, "Port of NNI's page; the next one must be free too.", section="Search", minimum=1024,
+        maximum=65534,
+    )  # fmt: skip
+    expose: bool = flag(
+        False, "Let other machines reach NNI's page, which has no login and can run commands.",  # noqa: FBT003
+        section="Search",
+    )  # fmt: skip
+    resume: str | None = flag(
+        None, "Go on with the experiment of this id; of other flags only --trials, --port, --expose and --model_dir.",
+        section="Search",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig(RunFlags, SearchFlags):
+    """Search for the best flags of a training with NNI; every flag of maskkit train is fixed by giving it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -174,6 +174,8 @@ def _bool(value: object) -> bool:
 
 
 def _int(value: object) -> int:
+    if isinstance(value, float) and value.is_integer():  # as a tuner gives them
+        return int(value)
     text = str(value).strip()
     if isinstance(value, bool) or not re.fullmatch(r"[+-]?[0-9]+", text):
         raise ValueError("must be a whole number" + _of_ascii(text))

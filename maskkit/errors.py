@@ -9,6 +9,7 @@
     ├── WeightsError           1   pretrained weights that cannot be had or do not fit
     ├── CheckpointError        1   a run folder or checkpoint that cannot be used
     ├── WorkerError            1   the processes that decode images
+    ├── TuningError            1   a search for the best flags that cannot begin or go on
     └── TrainingError          1   a training that cannot go on
         └── NonFiniteLossError 1   the loss became NaN or infinite
 
@@ -27,6 +28,7 @@ __all__ = [
     "PluginError",
     "PredictionError",
     "TrainingError",
+    "TuningError",
     "UnknownNameError",
     "UsageError",
     "WeightsError",
@@ -81,6 +83,10 @@ class CheckpointError(MaskkitError):
 
 class WorkerError(MaskkitError):
     """A process that decodes images could not be started, died or ran out of something."""
+
+
+class TuningError(MaskkitError):
+    """A search for the best flags cannot begin, or cannot go on."""
 
 
 class TrainingError(MaskkitError):

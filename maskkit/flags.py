@@ -1,6 +1,7 @@
 """Flags declared as the fields of a dataclass: their types, bounds and layers."""
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 from maskkit.conversion import convert, describe, read_json
 from maskkit.errors import UsageError, nearest
 
-__all__ = ["MISSING", "Flag", "Layer", "as_json", "build", "flag", "flags_of", "read_config_file"]
+__all__ = ["MISSING", "Flag", "Layer", "as_json", "as_words", "build", "flag", "flags_of", "read_config_file"]
 
 Config = TypeVar("Config")
 
@@ -163,6 +164,11 @@ def as_json(config: Any) -> dict[str, Any]:
     return {name: _plain(getattr(config, name)) for name in flags_of(type(config))}
 
 
+def as_words(values: Mapping[str, Any]) -> list[str]:
+    """Return the words of a command line that give these values, by flag, on any of which `build` agrees."""
+    return [f"--{name}={_as_text(value)}" for name, value in values.items()]
+
+
 def read_config_file(path: Path) -> Layer:
     """Return the values that a config.json, or a plain JSON object of flags, holds.
 
@@ -185,6 +191,14 @@ def read_config_file(path: Path) -> Layer:
 
 def _default(one: dataclasses.Field[Any]) -> Any:
     return one.default_factory() if one.default_factory is not MISSING else one.default
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return json.dumps({name: _plain(one) for name, one in value.items()})
+    if isinstance(value, tuple | list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -6,12 +6,14 @@ import sys
 import sysconfig
 import venv
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from forked import Outcome, run_forked
 from PIL import Image
+from xdist.scheduler import LoadScopeScheduling
 
 # Small tensors gain nothing from threads, and spinning ones would take the cores from the processes under test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,26 +21,52 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parent.parent
 SHOTS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
 REAL_FACES = ROOT.parent / "shared" / "faces"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command printed and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
+USING_TORCH = {"train", "predict", "check-plugin"}
 
 Runner = Callable[..., Outcome]
+
+# The tests that take longest begin first, so that none is left running alone at the end.
+FIRST = ("test_readme", "test_nni_local", "test_nni_remote", "test_tune", "test_write_a_plugin", "test_plugin_packages")
+# Modules that share something that takes long to make: one process runs all of their tests.
+WHOLE = {
+    "test_check_plugin",
+    "test_nni_local",
+    "test_new_plugin_installed",
+    "test_plugin_survival",
+    "test_plugins_installed",
+    "test_tensorboard_served",
+    "test_wrong_training_inputs",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def turn(item: pytest.Item) -> tuple[int, bool]:
+        name = item.path.stem
+        return FIRST.index(name) if name in FIRST else len(FIRST), item.get_closest_marker("slow") is None
+
+    items.sort(key=turn)
+
+
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out single tests, but the modules of `WHOLE` whole; groups of xdist 3.8 are lost with pytest 9.2."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return path if Path(path).stem in WHOLE else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which only what is in the box is found, and nothing of the user's is touched."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MASKKIT_", "SM_", "NNI_"))}
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # so that faces are drawn once for all
     return kept | {
-        "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
+        "XDG_CACHE_HOME": str(shared / "cache"),
         "TORCH_HOME": str(tmp_path_factory.mktemp("torch")),
         "MASKKIT_DISABLE_PLUGINS": "*",
         "COLUMNS": "100",
@@ -68,11 +96,13 @@ def run(
 
 @pytest.fixture
 def maskkit(environment: dict[str, str], tmp_path: Path) -> Runner:
-    """Run the installed command in an empty folder: `maskkit("train", "--epochs=1", env={..})`."""
+    """Run the installed command in an empty folder, forked where it loads torch: `maskkit("train", "--epochs=1")`."""
 
     def start(
         *words: str | Path, env: Mapping[str, str] | None = None, cwd: Path = tmp_path, timeout: float = 300
     ) -> Outcome:
+        if words and words[0] in USING_TORCH:
+            return run_forked(cwd, *words, env=environment | dict(env or {}), seconds=timeout)
         command = Path(sysconfig.get_path("scripts")) / "maskkit"
         return run(command, *words, cwd=cwd, env=environment | dict(env or {}), timeout=timeout)
 
@@ -139,8 +169,18 @@ class Overlay:
         assert done.code == 0, done.out + done.err
 
     def maskkit(self, *words: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> Outcome:
-        """Run maskkit with what is installed here."""
-        return run(self.python, "-m", "maskkit", *words, cwd=cwd, env=self.environment | dict(env or {}))
+        """Run maskkit with what is installed here, forked where it loads torch."""
+        if words[0] in USING_TORCH:
+            return self.forked("maskkit", *words, cwd=cwd, env=env)
+        return self.module("maskkit", *words, cwd=cwd, env=env)
+
+    def forked(self, program: str, *words: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> Outcome:
+        """Run maskkit or pytest with what is installed here, forked."""
+        return run_forked(cwd, *words, env=self.environment | dict(env or {}), python=self.python, program=program)
+
+    def module(self, name: str, *words: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> Outcome:
+        """Run an installed module as a program of its own."""
+        return run(self.python, "-m", name, *words, cwd=cwd, env=self.environment | dict(env or {}), timeout=600)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Runs of maskkit that are forked from a server which has loaded torch: each is a process of its own, without the wait.
+"""Runs of maskkit and pytest forked from a server which has loaded torch: processes of their own, without the wait.
 
 What a person types goes through the same `main` as in the installed command, with the same streams and exit code.
 """
@@ -6,12 +6,15 @@ What a person types goes through the same `main` as in the installed command, wi
 import multiprocessing
 import os
 import signal
+import site
+import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conftest import Outcome
+import pytest
 
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
@@ -21,8 +24,47 @@ _server.set_forkserver_preload(
         "sklearn.model_selection",
         "torch._dynamo",  # every optimizer of torch loads it
         "torch.utils.tensorboard",
+        "torchvision.transforms.v2",
     ]
 )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class _Command:
+    """What a child does: a program's words, where, with which environment and packages, and where it is to die."""
+
+    words: list[str]
+    place: Path
+    environment: Mapping[str, str]
+    python: Path | None
+    fatal_write: float
+
+    def run(self, streams: list[Path]) -> None:
+        os.chdir(self.place)
+        os.environ.clear()
+        os.environ.update(self.environment)
+        for handle, path in enumerate(streams, start=1):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), handle)
+        _die_in_write(self.fatal_write)
+        sys.path[:0] = filter(None, self.environment.get("PYTHONPATH", "").split(os.pathsep))
+        if self.python is not None:
+            sys.executable = str(self.python)
+            site.addsitedir(str(next(self.python.parent.parent.glob("lib/python*/site-packages"))))
+        program, *words = self.words
+        if program == "pytest":
+            raise SystemExit(pytest.main(words))
+        from maskkit.cli.shell import main
+
+        raise SystemExit(main(words))
 
 
 def run_forked(
@@ -31,14 +73,18 @@ def run_forked(
     env: Mapping[str, str],
     seconds: float | None = None,
     fatal_write: float = 0,
+    python: Path | None = None,
+    program: str = "maskkit",
 ) -> Outcome:
-    """Run a command line in a folder to its end, or kill it by -9: after some seconds, or in a write to disk.
+    """Run maskkit, or pytest, in a folder to its end, or kill it by -9: after some seconds, or in a write to disk.
 
     `fatal_write` counts the files that are flushed to disk, each once itself and once with its folder, from 1.
+    `python` is that of an environment whose packages are found too.
     """
+    command = _Command([program, *map(str, words)], place, dict(env), python, fatal_write)
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder, name) for name in ("out", "err")]
-        process = _server.Process(target=_run, args=(place, [*map(str, words)], dict(env), streams, fatal_write))
+        process = _server.Process(target=command.run, args=(streams,))
         process.start()
         process.join(seconds)
         process.kill()
@@ -46,18 +92,6 @@ def run_forked(
         assert process.exitcode is not None
         out, err = (stream.read_text(encoding="utf-8") if stream.exists() else "" for stream in streams)
         return Outcome(process.exitcode, out, err)
-
-
-def _run(place: Path, words: list[str], env: dict[str, str], streams: list[Path], fatal_write: float) -> None:
-    os.chdir(place)
-    os.environ.clear()
-    os.environ.update(env)
-    for handle, path in enumerate(streams, start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), handle)
-    _die_in_write(fatal_write)
-    from maskkit.cli.shell import main
-
-    raise SystemExit(main(words))
 
 
 def _die_in_write(fatal_write: float) -> None:

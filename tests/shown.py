@@ -65,7 +65,7 @@ def _run(command: list[str], overlay: Overlay, folder: Path) -> str:
             overlay.install(*(["--editable"] if "-e" in words else []), *packages)
         return ""
     if program == "maskkit":
-        done = overlay.maskkit(*words, cwd=folder)
+        done = overlay.module("maskkit", *words, cwd=folder)
     else:
         done = run(*({"pytest": (overlay.python, "-m", "pytest")}.get(program, (program,))), *words, cwd=folder)
     assert done.code == 0, done.out + done.err

@@ -10,8 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Outcome, Overlay, Runner, run
+from conftest import ROOT, Overlay, Runner, run
 from fault_sources import factory, reporter, vote
+from forked import Outcome
 from guest_packages import HOOK, PROJECT, write_component, write_package
 from test_cli import chunks_of
 

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Outcome, Runner
+from conftest import Runner
+from forked import Outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -119,7 +120,7 @@ TRAPS = [
     ("version -- --trace", "'--' is no flag\n"),
     ("version --interactive", "unknown flag --interactive\n"),
     ("trian", "unknown command 'trian'\n  Did you mean train?\n"),
-    ("--epochs=3 train", "unknown command '--epochs=3'\n  Commands: train, predict, evaluate, vote, "),
+    ("--epochs=3 train", "unknown command '--epochs=3'\n  Commands: train, tune, predict, evaluate, vote, "),
     ("--vesion", "unknown command '--vesion'\n  Did you mean version?\n"),
 ]  # fmt: skip
 

@@ -46,10 +46,15 @@ def test_whole_numbers_round_trip(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["1_000", "1.0", "1e3", "0x10", "", " ", "- 3", "1,000", "nan", "None", True, None, 3.0, [3]]
+    "value", ["1_000", "1.0", "1e3", "0x10", "", " ", "- 3", "1,000", "nan", "None", True, None, 3.5, [3]]
 )
 def test_what_is_no_whole_number_is_refused(value: object) -> None:
     assert refusal_of(value, int) == "must be a whole number"
+
+
+@given(st.integers(-(2**53), 2**53))
+def test_a_whole_number_may_come_as_a_float_from_json(number: int) -> None:
+    assert repr(convert(float(number), int)) == repr(number)
 
 
 @given(finite)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import Outcome, Overlay
+from conftest import Overlay
+from forked import Outcome
 
 pytestmark = pytest.mark.slow
 
@@ -156,7 +157,7 @@ def test_words_may_go_on_and_the_exit_code_is_what_is_returned(kitchen: Overlay,
         ("absent", 1, ["command 'absent' of guest-kitchen 1.2.3 cannot be loaded", "AttributeError"]),
         ("mutable", 1, ["text cannot be turned into the type of sizes, list[int]; use bool, int, float, str, Path"]),
         ("silent", 1, ["the sentence of size is empty"]),
-        ("bakke bread", 2, ["unknown command 'bakke'", "Did you mean bake?", "train, predict", "kitchen:train"]),
+        ("bakke bread", 2, ["unknown command 'bakke'", "Did you mean bake?", "train, tune, predict", "kitchen:train"]),
     ],
 )
 def test_what_is_wrong_is_told(kitchen: Overlay, tmp_path: Path, line: str, code: int, parts: list[str]) -> None:

@@ -20,7 +20,7 @@ ORDER: tuple[set[str], ...] = (
     {"bootstrap", "config", "metrics", "people", "predictions", "reporting"},
     {"breakdown"},
     {"data", "ensemble", "evaluation"},
-    {"engine"},
+    {"engine", "tuning"},
     {"cli"},
     {"testing"},
     {"__main__"},
@@ -32,7 +32,7 @@ APART = {
     "builtin": {"maskkit", "labels", "errors"},
 }
 # Those that may say `import maskkit`, for its version and for what it offers.
-VERSION_READERS = {"cli", "engine", "plugin", "testing"}
+VERSION_READERS = {"cli", "engine", "plugin", "testing", "tuning"}
 # The kit checks commands by what makes them, so it stands after cli; the command that runs it is the one way back.
 WAYS_BACK = {("maskkit.cli.checking", "testing")}
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Outcome, run
+from conftest import run
+from forked import Outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from maskkit.builtin.augmentations import base
 from maskkit.data.augmentation import Augmentation
+from maskkit.data.kept import KeptImages, fits_in_memory
 from maskkit.data.loader import (
     Batch,
     ImageLoader,
@@ -108,6 +110,44 @@ def test_batches_are_the_same_for_any_number_of_workers(paths: list[str]) -> Non
         for (images, rows), (expected_images, expected_rows) in zip(among_workers, alone, strict=True):
             assert torch.equal(images, expected_images)
             assert torch.equal(rows, expected_rows)
+
+
+def keeping(paths: list[str], num_workers: int = 0) -> ImageLoader:
+    kept = KeptImages(len(paths), (4, 4))
+    return ImageLoader(paths, base(size=(4, 4)), num_workers=num_workers, pin_memory=False, kept=kept)
+
+
+@given(st.lists(st.lists(st.integers(0, NUM_IMAGES - 1), min_size=1, max_size=20), min_size=1, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_kept_images_make_the_same_batches_whatever_was_read_before(paths: list[str], wanted: list[list[int]]) -> None:
+    source = keeping(paths)
+    for first in range(0, len(wanted), 3):
+        rows = [torch.tensor(part) for part in wanted[first : first + 3]]
+        for batch, expected in zip(source.batches(rows), rows, strict=True):
+            assert torch.equal(batch.rows, expected)
+            assert (batch.images == expected[:, None, None, None]).all()
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_kept_image_is_read_once(tmp_path: Path, num_workers: int) -> None:
+    names = [str(tmp_path / f"{row}.png") for row in range(9)]
+    for row, name in enumerate(names):
+        Image.new("RGB", (4, 4), (row, row, row)).save(name)
+    source, again = keeping(names, num_workers), loader(names, num_workers)
+    orders = [split_rows(torch.arange(9), 4), split_rows(torch.arange(9).flip(0), 2)]
+    assert len(list(source.batches(orders[0]))) == len(list(again.batches(orders[0])))
+    for name in names:
+        Path(name).unlink()
+    assert [row for batch in source.batches(orders[1]) for row in batch.images[:, 0, 0, 0].tolist()] == [*range(9)][
+        ::-1
+    ]
+    with pytest.raises(DataError):
+        list(again.batches(orders[1]))
+
+
+def test_only_what_fits_is_kept_by_itself() -> None:
+    assert fits_in_memory(1, (4, 4))
+    assert not fits_in_memory(2**40, (4, 4))
 
 
 def test_batches_are_prepared_bytes(paths: list[str]) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REAL_FACES, Outcome, Runner
+from conftest import REAL_FACES, Runner
+from forked import Outcome
 
 pytestmark = pytest.mark.slow
 

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -106,12 +107,16 @@ def test_the_code_has_no_fault_for_ruff_and_the_form_that_it_gives(name: str, ki
 def test_the_code_has_no_fault_for_strict_mypy(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     pytest.importorskip("maskkit.testing")
-    environment = {**os.environ, "MYPYPATH": str(ROOT)}
+    together = tmp_path / "together"
     for kind in KINDS:
         folder = write(f"maskkit-typed-{kind}", kind, tmp_path)
-        words = ("-m", "mypy", "--strict", f"--cache-dir={tmp_path / 'cache'}", ".")
-        done = run(sys.executable, *words, cwd=folder, env=environment)
-        assert done.code == 0, done.out + done.err
+        shutil.copytree(folder / f"maskkit_typed_{kind}", together / f"maskkit_typed_{kind}")
+        shutil.copytree(folder / "tests", together, dirs_exist_ok=True)
+    shutil.copy(tmp_path / "maskkit-typed-augmentation" / "pyproject.toml", together)  # with what it tells mypy
+    assert len([*together.glob("test_*.py")]) == len(KINDS)
+    words = ("-m", "mypy", "--strict", f"--cache-dir={tmp_path / 'cache'}", ".")
+    done = run(sys.executable, *words, cwd=together, env={**os.environ, "MYPYPATH": str(ROOT)})
+    assert done.code == 0, done.out + done.err
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,12 +5,11 @@ import json
 import random
 import shutil
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from conftest import SHOTS, Overlay, write_faces
+from forked import run_forked
 
 pytestmark = pytest.mark.slow
 
@@ -51,20 +50,10 @@ def place(overlay: Overlay, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def kill_after_an_epoch(overlay: Overlay, place: Path, run: Path, words: list[str], seconds: float) -> None:
-    """Start maskkit, let it finish one epoch more, and kill it some seconds later."""
-    before = num_epochs(run)
-    environment = overlay.environment | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [overlay.python, "-m", "maskkit", *words],
-        cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        while num_epochs(run) <= before and process.poll() is None:
-            time.sleep(0.02)
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        _, err = process.communicate()
-    assert process.returncode == -signal.SIGKILL, err
+def kill(overlay: Overlay, place: Path, words: list[str], num_writes: int) -> None:
+    """Start maskkit, and kill it in one of its writes to disk."""
+    done = run_forked(place, *words, env=overlay.environment, python=overlay.python, fatal_write=num_writes)
+    assert done.code == -signal.SIGKILL, done.err
 
 
 def num_epochs(run: Path) -> int:
@@ -84,10 +73,12 @@ def test_parts_of_plugins_survive(overlay: Overlay, place: Path) -> None:
     assert done.code == 0, done.err
 
     draws = random.Random(4)
-    kill_after_an_epoch(overlay, place, broken, ["train", *words, "--name=broken"], draws.uniform(0, 0.1))
+    # Two for each file: config.json and samples.csv, then best and last of an epoch.
+    kill(overlay, place, ["train", *words, "--name=broken"], 2 * (2 + 2) + draws.randint(1, 8))
     for _ in range(2):
-        kill_after_an_epoch(overlay, place, broken, ["train", "--resume=runs/broken"], draws.uniform(0, 0.1))
-    assert num_epochs(broken) < NUM_EPOCHS
+        before = num_epochs(broken)
+        kill(overlay, place, ["train", "--resume=runs/broken"], 2 * (2 + 2) + draws.randint(1, 8))
+        assert before < num_epochs(broken) < NUM_EPOCHS
     done = overlay.maskkit("train", "--resume=runs/broken", cwd=place)
     assert done.code == 0, done.err
     assert metrics_of(broken) == metrics_of(whole)

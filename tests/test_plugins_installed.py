@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Outcome, Overlay, run, write_faces
+from conftest import ROOT, Overlay, run, write_faces
 from crowd import CAUSES, SOURCES, WELL, make_package
+from forked import Outcome
 
 from maskkit.builtin.datasets import mask_split_by_profile
 from maskkit.plugin.hookspecs import KINDS
@@ -192,7 +193,7 @@ def test_every_command_works_in_the_crowd_and_loads_no_torch(crowd: Overlay, tmp
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text("ImageID,ans,truth,0,1\nx.jpg,1,0,0.25,0.75\n", encoding="utf-8")
     (tmp_path / "x.jpg").touch()
-    done = crowd.maskkit(*line.split(), cwd=tmp_path, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    done = crowd.module("maskkit", *line.split(), cwd=tmp_path, env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert done.code == 0, done.err
     imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.err, re.MULTILINE))
     assert "maskkit.cli.shell" in imported

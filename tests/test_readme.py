@@ -1,5 +1,6 @@
 """What the README shows is run: its commands, and their output but for the numbers and the times."""
 
+import re
 import shlex
 import shutil
 import warnings
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, Overlay
+from experiments import home_of
 from numpy.typing import NDArray
 from PIL import Image
 from shown import assert_happens, blocks, shown_commands
@@ -64,9 +66,17 @@ def test_the_flags_of_the_original_are_all_there() -> None:
     assert set(names.split()) <= set(flags_of(TrainConfig))
 
 
+def test_every_package_of_plugins_is_named_and_there() -> None:
+    packages = {path.parent.name for path in (ROOT / "plugins").glob("*/pyproject.toml")}
+    assert set(re.findall(r"\]\(plugins/(maskkit-[\w-]+)\)", README)) == packages
+
+
 @pytest.mark.slow
 def test_everything_shown_happens_as_shown(overlay: Overlay, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    overlay.cache = tmp_path / "cache"  # with no faces in it
+    home = home_of(tmp_path / "home", overlay.environment)  # where NNI keeps its experiments
+    overlay.environment = home | {"XDG_CACHE_HOME": str(overlay.cache)}
     for shown in shown_commands(README):
         if "pytest" not in shown.command:
             assert_happens(shown, overlay, tmp_path)

@@ -40,9 +40,10 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_faces(tmp_path_factory.mktemp("faces") / "images", people=30)
 
 
-def attempt(place: Path, words: tuple[str, ...], **moment: float) -> int:
+def attempt(place: Path, words: tuple[str, ...], *, seconds: float | None = None, fatal_write: float = 0) -> int:
     """Run maskkit to its end, or kill it at a moment; what it says is added to a log, and its exit code returned."""
-    done = run_forked(place, *words, env=os.environ | {"MASKKIT_DISABLE_PLUGINS": "*"}, **moment)
+    environment = os.environ | {"MASKKIT_DISABLE_PLUGINS": "*"}
+    done = run_forked(place, *words, env=environment, seconds=seconds, fatal_write=fatal_write)
     with (place / "log.txt").open("a", encoding="utf-8") as log:
         log.write(done.out + done.err)
     return done.code
@@ -57,8 +58,10 @@ def run_with_kills(place: Path, words: tuple[str, ...], seconds: float, seed: in
     place.mkdir()
     command = words
     for number in range(NUM_KILLS):
-        moment = {"fatal_write": draws.randint(1, 8)} if number % 2 else {"seconds": draws.uniform(0, seconds)}
-        code = attempt(place, command, **moment)
+        if number % 2:
+            code = attempt(place, command, fatal_write=draws.randint(1, 8))
+        else:
+            code = attempt(place, command, seconds=draws.uniform(0, seconds))
         if code == 0 and number > NUM_KILLS // 2:
             break
         assert code == -signal.SIGKILL, log_of(place)

@@ -4,6 +4,7 @@ import io
 import shutil
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,8 @@ def result_of(epoch: int, *, is_best: bool = False, mistakes: tuple[Mistake, ...
 
 def write(run_dir: Path, epochs: range, *, first_epoch: int = 0) -> TensorBoardReporter:
     """Write some epochs of two steps; whether the run then ends or is killed is up to the caller."""
+    while any(f".{int(time.time())}." in path.name for path in run_dir.rglob("*tfevents*")):
+        time.sleep(0.05)  # files are read in the order of their names, which tell the second
     reporter = TensorBoardReporter()
     reporter.on_run_start(start(run_dir, epochs=epochs.stop, first_epoch=first_epoch))
     for epoch in epochs:

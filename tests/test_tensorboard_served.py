@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 import urllib.parse
 import urllib.request
@@ -18,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import run
+from forked import run_forked
 from PIL import Image
 
 from maskkit.labels import CLASS_NAMES
@@ -46,10 +45,9 @@ return texts.join(" ");
 def runs(environment: dict[str, str], train_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs of different tasks and flags, in the folder that --logdir names."""
     folder = tmp_path_factory.mktemp("runs")
-    command = Path(sysconfig.get_path("scripts")) / "maskkit"
     usual = (f"--data_dir={train_images}", f"--model_dir={folder}", "--epochs=2", "--resize=32", "--num_workers=0")
     for flags in (["--name=all", "--lr=0.002"], ["--name=mask", "--classification=mask", "--clip_norm=1.5"]):
-        done = run(command, "train", *usual, *flags, env=environment, cwd=folder)
+        done = run_forked(folder, "train", *usual, *flags, env=environment)
         assert done.code == 0, done.err
     return folder
 

@@ -4,12 +4,11 @@ import json
 import os
 import pickle
 import struct
-import sysconfig
 from pathlib import Path
 
 import pytest
-from conftest import Outcome, Runner, run
-from forked import run_forked
+from conftest import Runner
+from forked import Outcome, run_forked
 from refusals import Row, assert_refused, write_files
 
 from maskkit.builtin.drawn_faces import draw_faces
@@ -159,8 +158,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
     place = write_files(tmp_path_factory.mktemp("inputs"), FILES)
     draw_faces(place / "faces", people=8, eval_people=2, seed=1)
     elsewhere = tmp_path_factory.mktemp("runs")
-    command = Path(sysconfig.get_path("scripts")) / "maskkit"
-    done = run(command, *TRAIN.split(), "--eval_dir=none", f"--model_dir={elsewhere}", cwd=place, env=environment)
+    done = run_forked(place, *TRAIN.split(), "--eval_dir=none", f"--model_dir={elsewhere}", env=environment)
     assert done.code == 0, done.err
     (elsewhere / "exp" / "checkpoints" / "best.safetensors").rename(place / "trained.safetensors")
     return place

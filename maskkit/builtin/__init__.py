@@ -100,9 +100,15 @@ def maskkit_reporters() -> Iterable[Component]:
         "console": ("ConsoleReporter", "Progress and tables by Rich; plain lines without a terminal"),
         "tensorboard": ("TensorBoardReporter", "Curves, flags beside results, confusion and mistakes for TensorBoard"),
         "csv": ("CsvReporter", "metrics.csv, a row an epoch"),
+        "profile": ("ProfileReporter", "Where the time of a step goes: a trace for Perfetto and a table, by --profile"),
     }
     for name, (factory, summary) in reporters.items():
         yield Component(name=name, target=f"maskkit.builtin.{name}_reporter:{factory}", summary=summary)
+    yield Component(
+        name="nni",
+        target="maskkit.tuning.trial:NniReporter",
+        summary="Macro F1 for the tuner of NNI, by itself in every trial; silent elsewhere",
+    )
 
 
 @hookimpl

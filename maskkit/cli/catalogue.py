@@ -9,6 +9,7 @@ from maskkit.config import (
     NewPluginConfig,
     PredictConfig,
     TrainConfig,
+    TuneConfig,
     VersionConfig,
     VoteConfig,
 )
@@ -26,6 +27,17 @@ COMMANDS = {
                 "maskkit train",
                 "maskkit train --data_dir=train/images --model=Efficientnet_b3 --epochs=30 --batch_size=16",
                 "maskkit train --classification=mask --criterion=focal --criterion_args=gamma=1.5",
+            ),
+            takes_config_file=True,
+            is_tuned=True,
+        ),
+        Command(
+            "tune",
+            TuneConfig,
+            commands.tune,
+            (
+                "maskkit tune --data_dir=train/images --trials=20 --epochs=5",
+                "maskkit tune --data_dir=/data/train/images --space=search_space.json --remote=config_remote.yml",
             ),
             takes_config_file=True,
         ),

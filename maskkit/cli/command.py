@@ -16,6 +16,7 @@ class Command:
     run: Callable[[Any, Mapping[str, str]], int]
     examples: tuple[str, ...]
     takes_config_file: bool = False
+    is_tuned: bool = False  # within a trial, the tuner's parameters are flags of it
 
     @property
     def summary(self) -> str:

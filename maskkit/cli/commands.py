@@ -13,11 +13,14 @@ from maskkit.config import (
     ListPluginsConfig,
     NewPluginConfig,
     PredictConfig,
+    RunFlags,
     TrainConfig,
+    TuneConfig,
     VersionConfig,
     VoteConfig,
 )
 from maskkit.flags import flags_of
+from maskkit.tuning.trial import as_trial, in_trial
 
 if TYPE_CHECKING:
     from maskkit.cli.command import Command
@@ -34,6 +37,7 @@ __all__ = [
     "show_help",
     "show_overview",
     "train",
+    "tune",
     "version",
     "vote",
 ]
@@ -43,16 +47,27 @@ def train(config: TrainConfig, sources: Mapping[str, str]) -> int:
     """Train, then predict the eval images from the best checkpoint."""
     registry = installed()
     _check_names(config, registry)
-    _rest_idle_threads()
+    if in_trial() and config.resume is None:
+        config, sources = as_trial(config, sources)
+    _prepare_process()
     from maskkit.engine.training import train as run_training
 
     run_training(config, sources, registry)
     return 0
 
 
+def tune(config: TuneConfig, sources: Mapping[str, str]) -> int:
+    """Search for the best flags of a training."""
+    registry = installed()
+    _check_names(config, registry)
+    from maskkit.cli.tuning import tune_and_print
+
+    return tune_and_print(config, sources, registry)
+
+
 def predict(config: PredictConfig, _: Mapping[str, str]) -> int:
     """Write the hard and the soft predictions of a folder of images."""
-    _rest_idle_threads()
+    _prepare_process()
     from maskkit.engine.prediction import predict as run_prediction
 
     run_prediction(config, installed())
@@ -104,7 +119,7 @@ def new_plugin(config: NewPluginConfig, _: Mapping[str, str]) -> int:
 
 def check_plugin(config: CheckPluginConfig, _: Mapping[str, str]) -> int:
     """Run every check of a plugin and print what came of it."""
-    _rest_idle_threads()
+    _prepare_process()
     from maskkit.cli.checking import check_and_print
 
     return check_and_print(config)
@@ -151,20 +166,24 @@ def show_help(command: "Command", registry: "Registry") -> int:
     return 0
 
 
-def _check_names(config: TrainConfig, registry: "Registry") -> None:
+def _check_names(config: RunFlags, registry: "Registry") -> None:
     """Refuse an unknown name at once, before the seconds that importing torch takes."""
-    for flag in flags_of(TrainConfig).values():
+    for flag in flags_of(RunFlags).values():
         names = getattr(config, flag.name) if flag.kind else None
         for name in (names,) if isinstance(names, str) else names or ():
             registry.find(flag.kind, name)
 
 
-def _rest_idle_threads() -> None:
-    """Let torch's idle threads sleep, which leaves the cores to the processes that decode; set before torch loads.
+def _prepare_process() -> None:
+    """Let torch's idle threads sleep and its memory stay; before torch loads.
 
-    Spinning threads made training on two busy cores several times slower.
+    Sleeping threads leave the cores to the processes that decode: spinning ones made training on two busy cores
+    several times slower.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from maskkit.engine.allocator import keep_memory
+
+    keep_memory()
 
 
 def installed() -> "Registry":

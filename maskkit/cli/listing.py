@@ -63,7 +63,7 @@ def _print_plugin(console: "Console", plugin: Plugin, kind: str, *, in_full: boo
     for offered, components in _selected(plugin, kind).items():
         console.print(Text(f"  {offered}", style="cyan"))
         for component in components:
-            console.print(Text(f"    {component.name:<28}{component.summary}"))
+            console.print(Text(f"    {component.name:<27} {component.summary}"))
             if in_full:
                 console.print(Text(f"    {'':<28}{component.target}", style="dim"))
 

@@ -21,6 +21,7 @@ from maskkit.cli.catalogue import COMMANDS
 from maskkit.cli.command import Command
 from maskkit.errors import MaskkitError, UsageError
 from maskkit.flags import Flag, Layer, build, flag, flags_of, read_config_file
+from maskkit.tuning.trial import in_trial, tuned_layer
 
 __all__ = ["main"]
 
@@ -52,7 +53,10 @@ def main(argv: list[str] | None = None) -> int:
             return code
     except KeyboardInterrupt as error:
         text, code = ("terminated", TERMINATED) if isinstance(error, _Terminated) else ("interrupted", INTERRUPTED)
-        return _fail(text, code, error, debug=debug)
+        _fail(text, code, error, debug=debug)
+        if in_trial():
+            _end_by_signal()
+        return code
     except MaskkitError as error:
         return _fail(str(error), error.exit_code, error, debug=debug)
     except BrokenPipeError:
@@ -74,6 +78,7 @@ def _dispatch(tokens: list[str], *, debug: bool) -> int:
         return commands.show_overview(commands.installed())
     word = {"--version": "version"}.get(tokens[0], tokens[0])
     command = COMMANDS.get(word.replace("_", "-"))
+    tuned = tuned_layer() if in_trial() and (command is None or command.is_tuned) else None
     asks_help = not {"-h", "--help"}.isdisjoint(tokens[1:])
     if command is None or asks_help:
         registry = commands.installed()
@@ -82,7 +87,7 @@ def _dispatch(tokens: list[str], *, debug: bool) -> int:
             return commands.show_help(command, registry)
     told = ["--debug"] if debug and "debug" in flags_of(command.config) else []
     job = _ask_fire(command, tokens[1:] + told)
-    config, sources = _fill(command, job._words, job._flags)  # noqa: SLF001  private so that Fire cannot chain into it
+    config, sources = _fill(command, job._words, job._flags, tuned)  # noqa: SLF001  so that Fire cannot chain into it
     return command.run(config, sources)
 
 
@@ -114,7 +119,9 @@ class _ConfigFile:
     config: Path | None = flag(None, "A config.json, or any JSON object of flags.")
 
 
-def _fill(command: Command, words: tuple[str, ...], texts: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
+def _fill(
+    command: Command, words: tuple[str, ...], texts: Mapping[str, str], tuned: Layer | None
+) -> tuple[Any, dict[str, str]]:
     layers = []
     values: dict[str, object] = dict(texts)
     if command.takes_config_file and "config" in values:
@@ -123,7 +130,18 @@ def _fill(command: Command, words: tuple[str, ...], texts: Mapping[str, str]) ->
     for position, place in enumerate(places[: len(words)]):
         values[place.name] = list(words[position:]) if place.takes_many_words else words[position]
     layers.append(Layer("flag", values))
+    if tuned is not None:
+        for name in sorted({*tuned.values} & {*values}):
+            warnings.warn(f"--{name}={values[name]} is left aside: the tuner gives {tuned.values[name]}", stacklevel=2)
+        layers.append(tuned)
     return build(command.config, layers)
+
+
+def _end_by_signal() -> None:
+    """End as if the interrupt had not been caught: a trial that ends by itself, with any code but 0, has failed."""
+    sys.stdout.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
 
 
 def _terminate(*_: object) -> None:

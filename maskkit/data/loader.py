@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from maskkit.data.augmentation import Augmentation
 from maskkit.data.images import open_image
+from maskkit.data.kept import KeptImages
 from maskkit.data.workers import end_quietly, explain_worker_failures, received, started
 from maskkit.errors import DataError
 
@@ -30,11 +31,21 @@ class Batch:
 class ImageLoader:
     """Decodes and prepares images in `num_workers` processes, for whatever rows are asked for.
 
-    One loader, with one set of workers, serves training and validation.
+    One loader, with one set of workers, serves training and validation. What it prepared goes into `kept`, when that
+    is given, and is taken from there the next time.
     """
 
-    def __init__(self, paths: Sequence[str], augmentation: Augmentation, *, num_workers: int, pin_memory: bool) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        augmentation: Augmentation,
+        *,
+        num_workers: int,
+        pin_memory: bool,
+        kept: KeptImages | None = None,
+    ) -> None:
         self._wanted = _Wanted()
+        self._kept, self._pins = kept, pin_memory
         self._loader: DataLoader[Any] = DataLoader(
             _PreparedImages(paths, augmentation),
             batch_sampler=self._wanted,
@@ -53,6 +64,23 @@ class ImageLoader:
             DataError: an image cannot be read; its path is named.
             WorkerError: the processes cannot be started, or one dies.
         """
+        if self._kept is None:
+            yield from self._prepared(wanted)
+            return
+        are_kept = [self._kept.holds(rows) for rows in wanted]
+        prepared = self._prepared([rows for rows, is_kept in zip(wanted, are_kept, strict=True) if not is_kept])
+        for rows, is_kept in zip(wanted, are_kept, strict=True):
+            if is_kept:
+                batch = Batch(self._kept.take(rows), rows)
+                yield batch.pin_memory() if self._pins else batch
+            else:
+                batch = next(prepared)
+                self._kept.keep(batch.rows, batch.images)
+                yield batch
+
+    def _prepared(self, wanted: list[Tensor]) -> Iterator[Batch]:
+        if not wanted:
+            return
         self._wanted.batches = [rows.tolist() for rows in wanted]
         with explain_worker_failures():
             batches = started(self._loader)

@@ -78,7 +78,8 @@ def choose_reporters(config: TrainConfig, registry: Registry) -> dict[str, Part]
     Raises:
         UsageError: a name or an option is unknown, or there are options for a reporter that is not used.
     """
-    offers = {name: registry.find("reporter", name) for name in config.reporters}
+    names = [*config.reporters, *(["profile"] if config.profile else [])]
+    offers = {name: registry.find("reporter", name) for name in names}
     options = [(registry.find("reporter", name), _options_of(name, config)) for name in config.reporters_args]
     chosen: dict[str, Part] = {}
     for name, offer in offers.items():
@@ -89,7 +90,7 @@ def choose_reporters(config: TrainConfig, registry: Registry) -> dict[str, Part]
         if offer not in offers.values():
             raise UsageError(
                 f"--reporters_args has options of {offer.component.name}, which does not report",
-                hint=f"Those that do: {', '.join(config.reporters) or 'none'}.",
+                hint=f"Those that do: {', '.join(names) or 'none'}.",
             )
     return chosen
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from maskkit.config import TrainConfig
 from maskkit.data.augmentation import Augmentation
+from maskkit.data.kept import KeptImages, fits_in_memory
 from maskkit.data.loader import ImageLoader, num_steps
 from maskkit.data.samples import Samples
 from maskkit.engine.device import Precision, choose_device, choose_precision, choose_workers
@@ -46,6 +47,7 @@ class Plan:
     folds: NDArray[np.int64]
     pretrained: bool
     num_workers: int
+    keeps_images: bool
 
     @property
     def samples(self) -> Samples:
@@ -65,10 +67,14 @@ class Plan:
         """Return the rows of the table that are held out, or trained on, int64 [N]."""
         return torch.from_numpy(np.flatnonzero((self.folds == 0) == held_out))
 
-    def loader(self, samples: Samples) -> ImageLoader:
-        """Return a loader of the images of a table."""
+    def loader(self, samples: Samples, *, often: bool) -> ImageLoader:
+        """Return a loader of the images of a table, `often` when each is wanted more than once."""
         return ImageLoader(
-            samples.paths, self.augmentation, num_workers=self.num_workers, pin_memory=self.device.type == "cuda"
+            samples.paths,
+            self.augmentation,
+            num_workers=self.num_workers,
+            pin_memory=self.device.type == "cuda",
+            kept=KeptImages(len(samples), self.config.resize) if often and self.keeps_images else None,
         )
 
 
@@ -111,6 +117,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
         folds=folds,
         pretrained=pretrained,
         num_workers=choose_workers(config.num_workers, device),
+        keeps_images=_keeps_images(config, len(sources.samples)),
     )
 
 
@@ -136,6 +143,10 @@ def _largest_batch(device: torch.device, num_train: int) -> int:
     while most > 8 and most * 16 > num_train:  # an epoch of a few steps learns little
         most //= 2
     return most
+
+
+def _keeps_images(config: TrainConfig, count: int) -> bool:
+    return config.cache == "ram" or (config.cache == "auto" and fits_in_memory(count, config.resize))
 
 
 def _is_pretrained(config: TrainConfig, *, has_weights: bool) -> bool:

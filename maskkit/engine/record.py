@@ -55,6 +55,7 @@ def write_record(run_dir: Path, plan: Plan, history: History) -> None:
         "precision_reason": plan.precision.reason,
         "num_threads": torch.get_num_threads(),
         "num_workers": plan.num_workers,
+        "keeps_images": plan.keeps_images,
         "pretrained": plan.pretrained,
         "resumed_after": history.resumed_after,
         "smaller_batches": history.smaller_batches,

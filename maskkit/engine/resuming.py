@@ -21,10 +21,12 @@ _MAY_DIFFER = (
     "data_dir",
     "eval_dir",
     "num_workers",
+    "cache",
     "device",
     "precision",
     "reporters",
     "reporters_args",
+    "profile",
 )
 
 

@@ -57,10 +57,16 @@ def _data(plan: Plan) -> str:
 
 def _model(plan: Plan, classifier: Classifier) -> str:
     millions = sum(parameter.numel() for parameter in classifier.network.parameters()) / 1e6
-    start = (
-        f"from {plan.config.weights}" if plan.config.weights else "pretrained" if plan.pretrained else "from scratch"
-    )
-    return f"{plan.config.model}, {millions:.2f} M parameters, {start}"
+    return f"{plan.config.model}, {millions:.2f} M parameters, {_weights(plan)}"
+
+
+def _weights(plan: Plan) -> str:
+    if plan.config.weights:
+        return f"from {plan.config.weights}"
+    if not plan.pretrained:
+        return "from scratch"
+    size = plan.parts["model"].component.size
+    return "pretrained" + (f" at {size[0]}x{size[1]}" if size else "")
 
 
 def _variation(config: TrainConfig) -> str:

@@ -89,7 +89,7 @@ class _Run:
 
     def __init__(self, plan: Plan, start: Start, history: History) -> None:
         self.plan, self.start, self.history = plan, start, history
-        self.loader = plan.loader(plan.samples)
+        self.loader = plan.loader(plan.samples, often=True)
         self.validation = Validation(self.loader, plan.samples, plan.rows(held_out=True), plan.config.valid_batch_size)
         self.progress = start.progress
         self._build()
@@ -214,7 +214,7 @@ class _Run:
         print(f"wrote {folder / 'valid_soft.csv'}")
         images = plan.sources.eval_samples
         if images is not None:
-            loader = plan.loader(images)
+            loader = plan.loader(images, often=False)
             every = probabilities_of(classifier, plan.view, loader, torch.arange(len(images)), batch_size)
             write_eval(folder, images, every)
             print(f"wrote {folder / 'eval_hard.csv'}\nwrote {folder / 'eval_soft.csv'}")

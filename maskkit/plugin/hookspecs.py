@@ -260,7 +260,8 @@ def maskkit_votes() -> Iterable[Component]:
 def maskkit_commands() -> Iterable[Component]:
     '''Offer commands.
 
-    `maskkit NAME` runs one; there is no other flag to choose it.
+    `maskkit NAME` runs one; there is no other flag to choose it. `maskkit.load_run(RUN)` gives it a trained run: the
+    network, what prepares its images, and the probabilities of its logits.
 
     Example:
         from pathlib import Path

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Literal
+from typing import ClassVar, Literal
 
 from maskkit.errors import PluginError, nearest
 from maskkit.reporting.events import EpochEnd, EpochStart, RunEnd, RunStart, StepEnd
@@ -15,7 +15,12 @@ _Moment = Literal["on_run_start", "on_epoch_start", "on_step_end", "on_epoch_end
 
 
 class Reporter:
-    """Watches a run and changes nothing in it; override the events that matter."""
+    """Watches a run and changes nothing in it; override the events that matter.
+
+    `is_needed` says that a run which it cannot report is worth nothing, though nobody asked for it by name.
+    """
+
+    is_needed: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Refuse a method that looks like an event and is none, which would never be called.
@@ -48,8 +53,8 @@ class Reporter:
 class Reporters:
     """Hands each event to every reporter.
 
-    A reporter that raises is dropped with one warning, unless somebody asked for it by name: then the run fails. Either
-    way it still hears of the end, where it closes its files.
+    A reporter that raises is dropped with one warning, unless it is needed or somebody asked for it by name: then the
+    run fails. Either way it still hears of the end, where it closes its files.
     """
 
     def __init__(self, reporters: Iterable[tuple[str, Reporter]], *, required: bool) -> None:
@@ -94,6 +99,6 @@ class Reporters:
         except (Exception, SystemExit) as error:
             self._dropped.append(self._reporters.pop(name))
             text = f"reporter {name} failed in {moment}: {type(error).__name__}: {error}"
-            if self._required:
+            if self._required or reporter.is_needed:
                 raise PluginError(text, hint="Leave it out of --reporters to go on without it.") from error
             warnings.warn(f"{text}; the run goes on without it", stacklevel=2)

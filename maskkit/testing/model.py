@@ -131,12 +131,30 @@ def _bears_half_the_digits(candidate: Candidate) -> None:
 @lru_cache(maxsize=1)
 def _network(candidate: Candidate) -> nn.Module:
     """Return a network of 18 outputs; one is kept for the checks that follow, since large ones take long to build."""
-    with seeded(0):
+    with torch.inference_mode(mode=False), seeded(0):
         return candidate.require(nn.Module, NUM_CLASSES, pretrained=False)
 
 
+@lru_cache(maxsize=1)
+def _size(candidate: Candidate) -> tuple[int, int]:
+    """Return the size of the images to try: a small one, unless the network takes none but that of its record."""
+    size = candidate.offer.component.size
+    if size is None:
+        return _SIZE
+    network = _network(candidate)
+    was_training = network.training
+    try:
+        with torch.inference_mode():
+            network.eval()(_normal(pixels(2, _SIZE)))
+    except Exception:  # noqa: BLE001  it is the network's own, and may raise anything
+        return size
+    finally:
+        network.train(was_training)
+    return _SIZE
+
+
 def _images(candidate: Candidate, count: int) -> Tensor:
-    return _normal(pixels(count, candidate.offer.component.size or _SIZE))
+    return _normal(pixels(count, _size(candidate)))
 
 
 def _normal(images: Tensor) -> Tensor:

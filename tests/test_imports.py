@@ -18,7 +18,7 @@ ORDER: tuple[set[str], ...] = (
     {"plugin"},
     {"flags"},
     {"bootstrap", "config", "metrics", "people", "predictions", "reporting"},
-    {"breakdown"},
+    {"arithmetic", "breakdown"},
     {"data", "ensemble", "evaluation"},
     {"engine", "tuning"},
     {"cli"},
@@ -37,8 +37,8 @@ VERSION_READERS = {"cli", "engine", "plugin", "testing", "tuning"}
 WAYS_BACK = {("maskkit.cli.checking", "testing")}
 
 TORCH = {"efficientnet_pytorch", "safetensors", "tensorboard", "torch", "torchvision"}
-TORCH_ROOMS = {"builtin", "data", "engine", "testing"}
-TORCH_FREE_MODULES = {"maskkit.builtin", "maskkit.builtin.votes", "maskkit.data", "maskkit.engine"} | {
+TORCH_ROOMS = {"arithmetic", "builtin", "data", "engine", "testing"}
+TORCH_FREE_MODULES = {f"maskkit.{name}" for name in ("arithmetic", "builtin", "builtin.votes", "data", "engine")} | {
     f"maskkit.testing{name}"
     for name in ("", ".check", ".collecting", ".command", ".package_checks", ".packages", ".pytest_hooks", ".vote")
 }

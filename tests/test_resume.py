@@ -219,6 +219,29 @@ def test_data_that_moved_are_found_again_where_the_flag_says(stopped: Path, face
 
 
 @pytest.mark.slow
+def test_what_a_probe_found_at_the_start_holds_to_the_end(faces: Path, tmp_path: Path) -> None:
+    """Whatever it would find on the day of resuming; in another format it is asked anew."""
+
+    def decided() -> dict[str, Any]:
+        decisions: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))["decisions"]
+        return decisions
+
+    record = tmp_path / "runs" / "exp" / "config.json"
+    assert attempt(tmp_path, ("train", f"--data_dir={faces}", *SMALL, "--epochs=1", "--precision=bf16")) == 0
+    found = decided()["depthwise_in_fp32"]
+    for number, other in enumerate((True, False), start=2):
+        content = json.loads(record.read_text(encoding="utf-8"))
+        content["decisions"]["depthwise_in_fp32"] = other
+        record.write_text(json.dumps(content), encoding="utf-8")
+        resume(tmp_path, f"--epochs={number}")
+        assert decided()["depthwise_in_fp32"] is other
+    resume(tmp_path, "--epochs=4", "--precision=fp32")
+    assert not decided()["depthwise_in_fp32"]
+    resume(tmp_path, "--epochs=5", "--precision=bf16")
+    assert decided()["depthwise_in_fp32"] is found
+
+
+@pytest.mark.slow
 def test_more_epochs_go_on_along_the_schedule_of_a_run_that_long(stopped: Path) -> None:
     """A cosine over 9 epochs, of which the first two were trained along one over 6; the second try knows of 9 too."""
     longer = ("train", "--resume=runs/exp", "--epochs=9")

@@ -175,13 +175,15 @@ def _check_names(config: RunFlags, registry: "Registry") -> None:
 
 
 def _prepare_process() -> None:
-    """Let torch's idle threads sleep and its memory stay; before torch loads.
+    """Let torch's idle threads soon sleep and its memory stay; before torch loads.
 
-    Sleeping threads leave the cores to the processes that decode: spinning ones made training on two busy cores
-    several times slower.
+    Sleeping threads leave the cores to the processes that decode: threads that spin for as long as the libraries let
+    them made training on two busy cores half as fast. GNU's library may spin for microseconds, which is worth a tenth
+    on idle cores, since the next operation mostly comes sooner.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from maskkit.engine.allocator import keep_memory
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    from maskkit.arithmetic.allocator import keep_memory
 
     keep_memory()
 

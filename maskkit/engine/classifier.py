@@ -1,12 +1,16 @@
 """A network with the preprocessing, device and number format that it is used with."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
+from maskkit.arithmetic.depthwise import DepthwiseInFloat32
+from maskkit.arithmetic.folding import folded
 from maskkit.data.loader import Batch
 from maskkit.engine.device import Precision
 
@@ -36,12 +40,23 @@ class Classifier:
         moved = images.to(self.device, non_blocking=True)
         return moved.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Return pixels float32 [B, 3, H, W] in 0..1 as the network wants them."""
+        mean, std = self._statistics
+        return (pixels - mean) / std
+
     def logits(self, pixels: Tensor) -> Tensor:
         """Return float32 logits [B, num_outputs] of pixels [B, 3, H, W] in 0..1."""
-        mean, std = self._statistics
+        return self._logits(self.network, pixels)
+
+    def _logits(self, network: nn.Module, pixels: Tensor) -> Tensor:
         reduced = self.precision.dtype != torch.float32
-        with torch.autocast(self.device.type, dtype=self.precision.dtype if reduced else None, enabled=reduced):
-            logits: Tensor = self.network((pixels - mean) / std)
+        learns = torch.is_grad_enabled() and self.precision.depthwise_in_fp32
+        with (
+            torch.autocast(self.device.type, dtype=self.precision.dtype if reduced else None, enabled=reduced),
+            DepthwiseInFloat32() if learns else nullcontext(),
+        ):
+            logits: Tensor = network(self.normalised(pixels))
         return logits.float()
 
     @cached_property
@@ -53,5 +68,7 @@ class Classifier:
     @torch.inference_mode()
     def logits_of(self, batches: Iterator[Batch]) -> Tensor:
         """Return the logits of every batch in turn, float32 [N, num_outputs], in evaluation mode."""
-        self.network.eval()
-        return torch.cat([self.logits(self.pixels(batch.images)) for batch in batches])
+        pixels = (self.pixels(batch.images) for batch in batches)
+        first = next(pixels)
+        network = folded(self.network.eval(), self.normalised(first[:2]), self.precision.dtype)
+        return torch.cat([self._logits(network, one) for one in chain([first], pixels)])

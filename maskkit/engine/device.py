@@ -1,25 +1,32 @@
 """Where a run computes and in which number format: each is decided once, with its reason."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from maskkit.arithmetic.depthwise import is_slow_in_bfloat16
 from maskkit.errors import UsageError
 
-__all__ = ["Precision", "choose_device", "choose_precision", "choose_workers", "usable_cores"]
+__all__ = ["Precision", "choose_device", "choose_precision", "choose_workers", "for_training", "usable_cores"]
 
 _MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
 class Precision:
-    """A number format of the network's arithmetic, and why it was chosen."""
+    """A number format of the network's arithmetic, and why it was chosen.
+
+    depthwise_in_fp32: whether depthwise convolutions go backward in float32, since the format is slow there.
+    """
 
     name: str
     dtype: torch.dtype
     reason: str
+    depthwise_in_fp32: bool = False
 
     @property
     def needs_scaler(self) -> bool:
@@ -53,15 +60,38 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     Raises:
         UsageError: the device does not have the format.
     """
-    if name != "auto":
-        if name == "fp16" and device.type == "cpu":
-            raise UsageError("--precision=fp16 needs a GPU", hint="On a CPU use --precision=fp32 or bf16.")
-        return Precision(name, _DTYPES[name], "asked for")
+    if name == "auto":
+        name, reason = _fastest(device)
+    else:
+        reason = "asked for"
+    if name == "fp16" and device.type == "cpu":
+        raise UsageError("--precision=fp16 needs a GPU", hint="On a CPU use --precision=fp32 or bf16.")
+    return Precision(name, _DTYPES[name], reason)
+
+
+def for_training(precision: Precision, device: torch.device) -> Precision:
+    """Return the format with what going backward on the device needs besides, which a probe of milliseconds tells."""
+    if precision.name != "bf16" or device.type != "cpu":
+        return precision
+    return replace(precision, depthwise_in_fp32=is_slow_in_bfloat16())
+
+
+def _fastest(device: torch.device) -> tuple[str, str]:
+    """Return the name of a number format and a reason."""
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
-            return Precision("bf16", torch.bfloat16, "the GPU has it")
-        return Precision("fp16", torch.float16, "the GPU has no bf16")
-    return Precision("fp32", torch.float32, "exact, and as fast on this device without further tricks")
+            return "bf16", "the GPU has it"
+        return "fp16", "the GPU has no bf16"
+    if device.type == "cpu" and _cpu_has_bf16():
+        return "bf16", "the CPU has it"
+    return "fp32", "exact, and this device has nothing faster"
+
+
+def _cpu_has_bf16() -> bool:
+    """Return whether the CPU multiplies in bf16; asked of its flags, so that every run on it decides alike."""
+    tell: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # older torch does not
+    flags = tell()
+    return any(flags.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def usable_cores() -> int:

@@ -14,7 +14,7 @@ from maskkit.data.augmentation import Augmentation
 from maskkit.data.kept import KeptImages, fits_in_memory
 from maskkit.data.loader import ImageLoader, num_steps
 from maskkit.data.samples import Samples
-from maskkit.engine.device import Precision, choose_device, choose_precision, choose_workers
+from maskkit.engine.device import Precision, choose_device, choose_precision, choose_workers, for_training
 from maskkit.engine.parts import choose_parts, choose_reporters, plain_names
 from maskkit.engine.sources import Sources, find_sources
 from maskkit.engine.weights import check_source
@@ -90,7 +90,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
     parts = choose_parts(config, registry)
     reporters = choose_reporters(config, registry)
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
+    precision = for_training(choose_precision(config.precision, device), device)
     augmentation = parts["augmentation"].build_a(Augmentation, size=config.resize)
     pretrained = _is_pretrained(config, has_weights=parts["model"].component.has_weights)
     if config.weights is not None:

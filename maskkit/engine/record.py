@@ -35,7 +35,9 @@ class Record:
 
     config: TrainConfig
     origins: dict[str, str]
+    device: str
     precision: str
+    depthwise_in_fp32: bool
     samples_hash: str
     components: list[tuple[str, Mapping[str, Any]]]
     history: History
@@ -53,6 +55,7 @@ def write_record(run_dir: Path, plan: Plan, history: History) -> None:
         "device": str(plan.device),
         "precision": plan.precision.name,
         "precision_reason": plan.precision.reason,
+        "depthwise_in_fp32": plan.precision.depthwise_in_fp32,
         "num_threads": torch.get_num_threads(),
         "num_workers": plan.num_workers,
         "keeps_images": plan.keeps_images,
@@ -90,7 +93,9 @@ def read_record(run_dir: Path) -> Record:
         return Record(
             config=config,
             origins=dict(content["origins"]),
+            device=decisions["device"],
             precision=decisions["precision"],
+            depthwise_in_fp32=decisions["depthwise_in_fp32"],
             samples_hash=decisions["samples_sha256"],
             components=[*content["components"].items(), *(("reporter", one) for one in content["reporters"])],
             history=history,

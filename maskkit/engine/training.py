@@ -72,6 +72,9 @@ def _go_on(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], regis
                 f"{run_dir} began in {stopped.record.precision}, and {plan.precision.name} would be chosen here",
                 hint=f"Say which: --precision={stopped.record.precision} or --precision={plan.precision.name}.",
             )
+        if (str(plan.device), plan.precision.name) == (stopped.record.device, stopped.record.precision):
+            kept = replace(plan.precision, depthwise_in_fp32=stopped.record.depthwise_in_fp32)
+            plan = replace(plan, precision=kept)  # today's probe could find something else
         run = _Run(plan, stopped.start, stopped.history)
         run.to_the_end(run_dir, _build_reporters(plan))
     return run_dir

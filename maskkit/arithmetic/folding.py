@@ -39,7 +39,8 @@ def folded(network: nn.Module, images: Tensor, dtype: torch.dtype) -> nn.Module:
         assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101
         _replace(copied, source, fuse_conv_bn_eval(convolution, norm))
         _replace(copied, target, nn.Identity())
-    with torch.backends.cudnn.flags(enabled=False):  # it would round to TF32, and hide what differs
+    # Nothing may round: neither a caller's autocast, nor cuDNN to TF32.
+    with torch.autocast(images.device.type, enabled=False), torch.backends.cudnn.flags(enabled=False):
         logits = network(images)
         furthest = (copied(images) - logits).abs().max()
     if not furthest <= _TOLERANCE * max(1.0, float(logits.abs().max())):

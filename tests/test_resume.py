@@ -219,6 +219,20 @@ def test_data_that_moved_are_found_again_where_the_flag_says(stopped: Path, face
 
 
 @pytest.mark.slow
+def test_depthwise_convolutions_go_on_to_the_same_bits_in_bf16(faces: Path, tmp_path: Path) -> None:
+    flags = ("--model=Efficientnet_b0", "--pretrained=false", "--epochs=2", "--precision=bf16")
+    words = ("train", f"--data_dir={faces}", *SMALL, *flags)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    assert attempt(whole, words) == 0, log_of(whole)
+    assert attempt(broken, words, fatal_write=2 * (2 + 2) + 1) == -signal.SIGKILL  # in the second epoch
+    assert done_of(broken) == 1
+    assert resume(broken).startswith("exit code 0")
+    assert_same_run(broken / "runs" / "exp", whole / "runs" / "exp")
+
+
+@pytest.mark.slow
 def test_what_a_probe_found_at_the_start_holds_to_the_end(faces: Path, tmp_path: Path) -> None:
     """Whatever it would find on the day of resuming; in another format it is asked anew."""
 

@@ -9,8 +9,8 @@ In this room:
     depthwise.py  depthwise convolutions that stride or are larger than 3x3 go backward in float32 where the network
                   computes in bfloat16: 1.6 times as fast at 128x96, 1.2 times at 224x224. On only where a probe finds
                   bfloat16 slow there; config.json keeps what it found, so a resumed run does as it did.
-    folding.py    batch norms are part of the convolutions before them, and weights are in the format of the arithmetic,
-                  for validation and prediction: 1.5 to 2 times as fast. Off for a network whose logits would change.
+    folding.py    in validation and prediction, batch norms are part of the convolutions before them, and weights are in
+                  the format of the arithmetic: FOLDED times as fast. Off for a network whose logits would change.
 
 Where they belong:
     engine/device.py        bfloat16 wherever the CPU or the GPU multiplies in it.

@@ -1,7 +1,7 @@
 """A network with the preprocessing, device and number format that it is used with."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from maskkit.arithmetic.depthwise import DepthwiseInFloat32
-from maskkit.arithmetic.folding import folded
+from maskkit.arithmetic.folding import fold
 from maskkit.data.loader import Batch
 from maskkit.engine.device import Precision
 
@@ -47,16 +47,13 @@ class Classifier:
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return float32 logits [B, num_outputs] of pixels [B, 3, H, W] in 0..1."""
-        return self._logits(self.network, pixels)
-
-    def _logits(self, network: nn.Module, pixels: Tensor) -> Tensor:
-        reduced = self.precision.dtype != torch.float32
         learns = torch.is_grad_enabled() and self.precision.depthwise_in_fp32
-        with (
-            torch.autocast(self.device.type, dtype=self.precision.dtype if reduced else None, enabled=reduced),
-            DepthwiseInFloat32() if learns else nullcontext(),
-        ):
-            logits: Tensor = network(self.normalised(pixels))
+        return self._logits(pixels, DepthwiseInFloat32() if learns else nullcontext())
+
+    def _logits(self, pixels: Tensor, mode: AbstractContextManager[object]) -> Tensor:
+        reduced = self.precision.dtype != torch.float32
+        with torch.autocast(self.device.type, dtype=self.precision.dtype if reduced else None, enabled=reduced), mode:
+            logits: Tensor = self.network(self.normalised(pixels))
         return logits.float()
 
     @cached_property
@@ -68,7 +65,8 @@ class Classifier:
     @torch.inference_mode()
     def logits_of(self, batches: Iterator[Batch]) -> Tensor:
         """Return the logits of every batch in turn, float32 [N, num_outputs], in evaluation mode."""
+        self.network.eval()
         pixels = (self.pixels(batch.images) for batch in batches)
         first = next(pixels)
-        network = folded(self.network.eval(), self.normalised(first[:2]), self.precision.dtype)
-        return torch.cat([self._logits(network, one) for one in chain([first], pixels)])
+        mode = fold(self.network, self.normalised(first[:2]), self.precision.dtype) or nullcontext()
+        return torch.cat([self._logits(one, mode) for one in chain([first], pixels)])

@@ -57,10 +57,12 @@ class RunFlags:
     on_bad_image: Literal["error", "skip"] = flag(
         "error", "What to do about images that cannot be read; skip leaves them out and lists them.", section="Data"
     )
-    cache: Literal["auto", "ram", "none"] = flag(
-        "auto", "Where images stay once they are prepared; auto: in memory, if a quarter of what is free does.",
+    cache: Literal["auto", "ram", "disk", "none"] = flag(
+        "auto",
+        "Where images stay once they are prepared; disk: in a file that runs share, see maskkit cache; auto: in memory"
+        " or else on disk, if a quarter of what is free there does.",
         section="Data",
-    )  # fmt: skip
+    )
     batch_size: int | Literal["auto"] = flag(
         64, "Images at once; auto: as many as memory holds. It is halved when memory runs out.", section="Data",
         minimum=1, maximum=65536,
@@ -265,6 +267,13 @@ class CheckPluginConfig:
     plugin: str = flag(MISSING, "Folder with a pyproject.toml, or name of an installed plugin.", word=True)
     data_dir: Path | None = flag(None, "Folder for its data sets; else a tiny one in the competition's layout.")
     debug: bool = flag(False, "Show the traceback of each check that failed.")  # noqa: FBT003
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheConfig:
+    """List the files in which runs share prepared images, --cache=disk, and how much they take."""
+
+    clear: bool = flag(False, "Remove them; runs prepare their images anew.")  # noqa: FBT003
 
 
 @dataclass(frozen=True, kw_only=True)

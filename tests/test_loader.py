@@ -113,7 +113,7 @@ def test_batches_are_the_same_for_any_number_of_workers(paths: list[str]) -> Non
 
 
 def keeping(paths: list[str], num_workers: int = 0) -> ImageLoader:
-    kept = KeptImages(len(paths), (4, 4))
+    kept = KeptImages.in_memory(len(paths), (4, 4))
     return ImageLoader(paths, base(size=(4, 4)), num_workers=num_workers, pin_memory=False, kept=kept)
 
 

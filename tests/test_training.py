@@ -303,7 +303,7 @@ def test_a_seed_gives_the_same_bits_with_any_number_of_workers_and_with_images_k
     alone = train(train_images, *flags, "--cache=none", num_workers=0)
     two = train(train_images, *flags, num_workers=2)
     decisions = [config_of(run)["decisions"] for run in (alone, two)]
-    assert [(one["num_workers"], one["keeps_images"]) for one in decisions] == [(0, False), (2, True)]
+    assert [(one["num_workers"], one["cache"]) for one in decisions] == [(0, "none"), (2, "ram")]
     assert_same_bits(alone, two)
 
 

@@ -3,6 +3,7 @@
 from maskkit.cli import commands
 from maskkit.cli.command import Command
 from maskkit.config import (
+    CacheConfig,
     CheckPluginConfig,
     EvaluateConfig,
     ListPluginsConfig,
@@ -80,6 +81,7 @@ COMMANDS = {
             commands.check_plugin,
             ("maskkit check-plugin .", "maskkit check-plugin maskkit-hello --data_dir=train/images"),
         ),
+        Command("cache", CacheConfig, commands.cache, ("maskkit cache", "maskkit cache --clear")),
         Command("version", VersionConfig, commands.version, ("maskkit version",)),
     )
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import maskkit
 from maskkit.config import (
+    CacheConfig,
     CheckPluginConfig,
     EvaluateConfig,
     ListPluginsConfig,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from maskkit.plugin.registry import Registry
 
 __all__ = [
+    "cache",
     "check_plugin",
     "evaluate",
     "guest",
@@ -123,6 +125,14 @@ def check_plugin(config: CheckPluginConfig, _: Mapping[str, str]) -> int:
     from maskkit.cli.checking import check_and_print
 
     return check_and_print(config)
+
+
+def cache(config: CacheConfig, _: Mapping[str, str]) -> int:
+    """Print the files of prepared images, or remove them."""
+    from maskkit.cli.caching import clear_and_print, print_cache
+
+    (clear_and_print if config.clear else print_cache)()
+    return 0
 
 
 def version(_: VersionConfig, __: Mapping[str, str]) -> int:

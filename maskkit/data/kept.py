@@ -1,24 +1,44 @@
-"""Prepared images that are kept in memory, so that a file is read and decoded in the first epoch alone."""
+"""Prepared images that are kept, so that a file is read and decoded once: in memory by a run, or on disk by all."""
 
+import hashlib
+import json
 import os
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import PIL
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["KeptImages", "fits_in_memory"]
+from maskkit.data.cache_files import cache_folder, make_room, temporary_beside
+from maskkit.errors import DataError
+
+__all__ = ["KeptImages", "fits_in_memory", "kept_on_disk"]
 
 _MOST_OF_FREE_MEMORY = 0.25
 _MEMINFO = Path("/proc/meminfo")
 _CONTAINER = Path("/sys/fs/cgroup")
+_NUM_COMPARED = 4
+
+Shape = tuple[int, int, int, int]
 
 
 class KeptImages:
-    """Room for `count` images uint8 [3, H, W] of a size (height, width), by their rows; memory fills as they come."""
+    """Images uint8 [N, 3, H, W] by their rows; `when_full` is called once, when all of them have come."""
 
-    def __init__(self, count: int, size: tuple[int, int]) -> None:
-        self._images = torch.empty((count, 3, *size), dtype=torch.uint8)
-        self._are_here = torch.zeros(count, dtype=torch.bool)
+    def __init__(self, images: Tensor, *, are_here: bool = False, when_full: Callable[[], None] | None = None) -> None:
+        self._images = images
+        self._are_here = torch.full((len(images),), are_here)
+        self._when_full = when_full
+
+    @classmethod
+    def in_memory(cls, count: int, size: tuple[int, int]) -> "KeptImages":
+        """Return room for `count` images of a size (height, width); memory fills as they come."""
+        return cls(torch.empty((count, 3, *size), dtype=torch.uint8))
 
     def holds(self, rows: Tensor) -> bool:
         """Return whether all the images of rows, int64 [B], are here."""
@@ -32,6 +52,81 @@ class KeptImages:
         """Keep the images uint8 [B, 3, H, W] of rows int64 [B]."""
         self._images[rows] = images
         self._are_here[rows] = True
+        if self._when_full is not None and bool(self._are_here.all()):
+            self._when_full()
+            self._when_full = None
+
+
+def kept_on_disk(
+    paths: Sequence[str], size: tuple[int, int], recipe: Mapping[str, Any], prepared: Callable[[str], Tensor]
+) -> KeptImages:
+    """Return the images of `paths` as all runs with the same recipe share them; the first of those fills the file.
+
+    It is known by the paths, sizes and times of the images, and by `recipe`, which tells how they are prepared. A few
+    are prepared anew, by `prepared`, to see that what prepares them has not changed since.
+
+    Raises:
+        DataError: the disk has no room, or the cache folder cannot be written.
+    """
+    shape = (len(paths), 3, *size)
+    try:
+        path = cache_folder() / f"{_fingerprint(paths, size, recipe)}.npy"
+        stored = _read(path, shape)
+        if stored is not None and _are_as_prepared(stored, paths, prepared):
+            os.utime(path)
+            return KeptImages(stored, are_here=True)
+        return _begin(path, shape)
+    except OSError as error:
+        raise DataError(
+            f"prepared images cannot be kept in {cache_folder()}: {error.strerror}",
+            hint="Type --cache=ram or --cache=none, or name another folder in XDG_CACHE_HOME.",
+        ) from error
+
+
+def _begin(path: Path, shape: Shape) -> KeptImages:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make_room(int(np.prod(shape)))
+    temporary = temporary_beside(path)
+    memory: NDArray[np.uint8] = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+    abandoned = weakref.finalize(memory, _abandon, temporary, os.getpid())
+    with temporary.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):  # so that a full disk shows now, as an error, and not later, as a signal
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+
+    def name_it() -> None:
+        abandoned.detach()
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    return KeptImages(torch.from_numpy(memory), when_full=name_it)
+
+
+def _abandon(temporary: Path, process: int) -> None:
+    if os.getpid() == process:  # and not one that was forked from it
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path, shape: Shape) -> Tensor | None:
+    """Return the images of a whole file, which writing to does not change, or None when there is no such file."""
+    try:
+        memory: NDArray[np.uint8] = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, EOFError, ValueError):
+        return None
+    return torch.from_numpy(memory) if memory.shape == shape and memory.dtype == np.uint8 else None
+
+
+def _are_as_prepared(stored: Tensor, paths: Sequence[str], prepared: Callable[[str], Tensor]) -> bool:
+    rows = np.linspace(0, len(paths) - 1, min(_NUM_COMPARED, len(paths))).astype(int)
+    return all(torch.equal(stored[row], prepared(paths[row])) for row in rows.tolist())
+
+
+def _fingerprint(paths: Sequence[str], size: tuple[int, int], recipe: Mapping[str, Any]) -> str:
+    found = hashlib.sha256(json.dumps([recipe, size, PIL.__version__], sort_keys=True).encode())
+    for path in paths:
+        facts = Path(path).stat()
+        found.update(json.dumps([str(Path(path).absolute()), facts.st_size, facts.st_mtime_ns]).encode())
+    return found.hexdigest()[:32]
 
 
 def fits_in_memory(count: int, size: tuple[int, int]) -> bool:

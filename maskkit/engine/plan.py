@@ -11,7 +11,9 @@ from torch import Tensor
 
 from maskkit.config import TrainConfig
 from maskkit.data.augmentation import Augmentation
-from maskkit.data.kept import KeptImages, fits_in_memory
+from maskkit.data.cache_files import has_room
+from maskkit.data.images import open_image
+from maskkit.data.kept import KeptImages, fits_in_memory, kept_on_disk
 from maskkit.data.loader import ImageLoader, num_steps
 from maskkit.data.samples import Samples
 from maskkit.engine.device import Precision, choose_device, choose_precision, choose_workers, for_training
@@ -47,7 +49,7 @@ class Plan:
     folds: NDArray[np.int64]
     pretrained: bool
     num_workers: int
-    keeps_images: bool
+    cache: str
 
     @property
     def samples(self) -> Samples:
@@ -74,8 +76,16 @@ class Plan:
             self.augmentation,
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
-            kept=KeptImages(len(samples), self.config.resize) if often and self.keeps_images else None,
+            kept=self._kept(samples) if often else None,
         )
+
+    def _kept(self, samples: Samples) -> KeptImages | None:
+        size, recipe = self.config.resize, self.parts["augmentation"].record
+        if self.cache == "ram":
+            return KeptImages.in_memory(len(samples), size)
+        if self.cache == "disk":
+            return kept_on_disk(samples.paths, size, recipe, lambda path: self.augmentation.prepare(open_image(path)))
+        return None
 
 
 def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Plan:
@@ -117,7 +127,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
         folds=folds,
         pretrained=pretrained,
         num_workers=choose_workers(config.num_workers, device),
-        keeps_images=_keeps_images(config, len(sources.samples)),
+        cache=_choose_cache(config, len(sources.samples)),
     )
 
 
@@ -145,8 +155,12 @@ def _largest_batch(device: torch.device, num_train: int) -> int:
     return most
 
 
-def _keeps_images(config: TrainConfig, count: int) -> bool:
-    return config.cache == "ram" or (config.cache == "auto" and fits_in_memory(count, config.resize))
+def _choose_cache(config: TrainConfig, count: int) -> str:
+    if config.cache != "auto":
+        return config.cache
+    if fits_in_memory(count, config.resize):
+        return "ram"
+    return "disk" if has_room(count * 3 * config.resize[0] * config.resize[1]) else "none"
 
 
 def _is_pretrained(config: TrainConfig, *, has_weights: bool) -> bool:

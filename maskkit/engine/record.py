@@ -58,7 +58,7 @@ def write_record(run_dir: Path, plan: Plan, history: History) -> None:
         "depthwise_in_fp32": plan.precision.depthwise_in_fp32,
         "num_threads": torch.get_num_threads(),
         "num_workers": plan.num_workers,
-        "keeps_images": plan.keeps_images,
+        "cache": plan.cache,
         "pretrained": plan.pretrained,
         "resumed_after": history.resumed_after,
         "smaller_batches": history.smaller_batches,

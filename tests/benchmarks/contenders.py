@@ -88,7 +88,7 @@ def _speed_of_engine(race: Race) -> float:
 
     classifier = _classifier(race)
     paths = mask_split_by_profile(race.faces / "train" / "images").paths
-    kept = KeptImages(len(paths), race.shape) if race.task == "validate" else None
+    kept = KeptImages.in_memory(len(paths), race.shape) if race.task == "validate" else None
     workers = choose_workers("auto", classifier.device)
     loader = ImageLoader(paths, base(size=race.shape), num_workers=workers, pin_memory=False, kept=kept)
     rows = torch.arange(len(paths))

@@ -1,0 +1,104 @@
+"""The files in which runs share prepared images: where they lie, how much they may take, and which make room.
+
+maskkit/prepared/<fingerprint>.npy                            uint8 [N, 3, H, W], whole
+                 .<fingerprint>.<host>.<process>.<random>.tmp  that a run fills now
+"""
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkstemp
+
+__all__ = [
+    "MOST_BYTES",
+    "CacheFile",
+    "cache_files",
+    "cache_folder",
+    "clear_cache",
+    "has_room",
+    "make_room",
+    "temporary_beside",
+]
+
+MOST_BYTES = 20 * 10**9
+"""What all files together may take; those that were not used for longest make room."""
+
+_MOST_OF_FREE_DISK = 0.25
+
+
+@dataclass(frozen=True)
+class CacheFile:
+    """A file of prepared images; `last_used` in seconds since 1970."""
+
+    path: Path
+    num_bytes: int
+    last_used: float
+
+
+def cache_folder() -> Path:
+    """Return the folder of the files."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskkit" / "prepared"
+
+
+def cache_files() -> list[CacheFile]:
+    """Return the whole files, the one that was used last first."""
+    found = []
+    for path in cache_folder().glob("*.npy"):
+        try:
+            facts = path.stat()
+        except OSError:  # another process has just removed it
+            continue
+        found.append(CacheFile(path, facts.st_size, facts.st_mtime))
+    return sorted(found, key=lambda one: one.last_used, reverse=True)
+
+
+def has_room(num_bytes: int) -> bool:
+    """Return whether so much is at most a quarter of the free disk, and of what all files may take."""
+    folder = cache_folder()
+    while not folder.exists():
+        folder = folder.parent
+    return num_bytes <= min(_MOST_OF_FREE_DISK * shutil.disk_usage(folder).free, MOST_BYTES)
+
+
+def make_room(num_bytes: int) -> None:
+    """Remove what was not used for longest until so much more may be there, and what dead processes left."""
+    _sweep()
+    left = MOST_BYTES - num_bytes
+    for one in cache_files():
+        left -= one.num_bytes
+        if left < 0:
+            one.path.unlink(missing_ok=True)  # who has it open keeps what he sees
+
+
+def clear_cache() -> list[CacheFile]:
+    """Remove all whole files, and return them."""
+    _sweep()
+    found = cache_files()
+    for one in found:
+        one.path.unlink(missing_ok=True)
+    return found
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a new file that this process may fill before it takes the name of `path`."""
+    handle, name = mkstemp(prefix=f".{path.stem}.{platform.node()}.{os.getpid()}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    return Path(name)
+
+
+def _sweep() -> None:
+    for path in cache_folder().glob(f".*.{platform.node()}.*.*.tmp"):
+        if not _lives(path.name.split(".")[-3]):
+            path.unlink(missing_ok=True)
+
+
+def _lives(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except PermissionError:
+        return True  # another user's
+    except (ValueError, OSError):
+        return False
+    return True

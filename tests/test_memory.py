@@ -115,8 +115,8 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_step_keeps_its_images(
 
 def test_accumulated_batches_learn_as_one_large_batch_does(faces: Path, tmp_path: Path) -> None:
     """A mean over samples is the same but for rounding; the second step is of 10, 10 and 6 images."""
-    large = run(faces, tmp_path, batch_size=30, optimizer="SGD", lr=0.1)
-    small = run(faces, tmp_path, batch_size=10, accumulate=3, optimizer="SGD", lr=0.1)
+    large = run(faces, tmp_path, batch_size=30, optimizer="SGD", lr=0.1, precision="fp32")
+    small = run(faces, tmp_path, batch_size=10, accumulate=3, optimizer="SGD", lr=0.1, precision="fp32")
     assert_same_weights(small, large, rtol=1e-5, atol=1e-6)
     rows = [(path / "metrics.csv").read_text(encoding="utf-8").splitlines()[3].split(",") for path in (small, large)]
     assert float(rows[0][2]) == pytest.approx(float(rows[1][2]), rel=1e-4)
@@ -134,8 +134,8 @@ def test_auto_takes_what_fits_without_accumulating(faces: Path, tmp_path: Path, 
 def test_memory_that_runs_out_later_goes_on_from_the_last_epoch(
     faces: Path, tmp_path: Path, room: dict[str, int]
 ) -> None:
-    """Two steps and a validation an epoch, so the seventh forward pass begins the third epoch."""
-    room |= {"until": 6, "later": 16}
+    """Two steps, three looks at what can be folded and a validation an epoch, so the 13th pass begins the third."""
+    room |= {"until": 12, "later": 16}
     with pytest.warns(UserWarning, match="memory ran out in epoch 3 with 32 images at once; going on with 16, 2"):
         folder = run(faces, tmp_path)
     epochs = [line.split(",")[0] for line in (folder / "metrics.csv").read_text(encoding="utf-8").splitlines()]

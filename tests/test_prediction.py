@@ -40,7 +40,7 @@ def trained(train_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MASKKIT_DISABLE_PLUGINS", "*")
-        flags = (f"--model_dir={folder}", "--resize=48,32", "--epochs=1", "--num_workers=0")
+        flags = (f"--model_dir={folder}", "--resize=48,32", "--epochs=1", "--num_workers=0", "--precision=fp32")
         assert main(["train", f"--data_dir={train_images}", *flags]) == 0
     return folder / "exp"
 

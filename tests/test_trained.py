@@ -16,6 +16,7 @@ from maskkit.errors import CheckpointError
 def run(request: pytest.FixtureRequest, train_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     words = [f"--model_dir={folder}", "--resize=48,32", "--epochs=1", "--num_workers=0", "--reporters=csv"]
+    words += ["--precision=fp32"]  # as a trained run computes when it is loaded
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MASKKIT_DISABLE_PLUGINS", "*")
         assert main(["train", f"--data_dir={train_images}", f"--classification={request.param}", *words]) == 0

@@ -60,7 +60,7 @@ def trained_run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
         if words not in runs:
             folder = tmp_path_factory.mktemp("runs")
             fixed = [f"--data_dir={faces / 'train' / 'images'}", f"--model_dir={folder}", "--epochs=1"]
-            fixed += ["--batch_size=14", "--num_workers=0", "--reporters=csv"]
+            fixed += ["--batch_size=14", "--num_workers=0", "--reporters=csv", "--precision=fp32"]
             assert main(["train", *fixed, *words]) == 0
             runs[words] = folder / "exp"
         return runs[words]

@@ -2,7 +2,7 @@
 
 import gc
 import os
-import platform
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import torch
 from conftest import Runner
+from forked import run_forked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
 from maskkit.data import cache_files
-from maskkit.data.cache_files import cache_folder, clear_cache, make_room
+from maskkit.data import kept as kept_module
+from maskkit.data.cache_files import cache_folder, clear_cache, has_room, make_room
 from maskkit.data.images import open_image
 from maskkit.data.kept import KeptImages, kept_on_disk
 from maskkit.errors import DataError
@@ -94,10 +96,14 @@ def test_two_may_fill_at_once(paths: list[str]) -> None:
     assert len(names_there()) == 1
 
 
-def test_writing_into_what_is_shared_changes_it_for_nobody(paths: list[str]) -> None:
-    fill(kept_on_disk(paths, SIZE, RECIPE, in_red), paths)
-    kept_on_disk(paths, SIZE, RECIPE, in_red).take(torch.tensor([2])).zero_()
-    assert is_shared(paths)
+def test_what_cannot_be_named_is_of_use_to_its_run_alone(paths: list[str]) -> None:
+    kept = kept_on_disk(paths, SIZE, RECIPE, in_red)
+    (temporary,) = cache_folder().iterdir()
+    temporary.unlink()
+    with pytest.warns(UserWarning, match="shared with no other run"):
+        fill(kept, paths)
+    assert torch.equal(kept.take(torch.tensor([3])), in_red(paths[3])[None])
+    assert not is_shared(paths)
 
 
 @pytest.mark.parametrize("place", [0, 4, NUM_IMAGES - 1])
@@ -148,7 +154,7 @@ def test_a_folder_that_cannot_be_there_is_told(paths: list[str], tmp_path: Path)
 
 
 @given(sizes=st.lists(st.integers(0, 60), max_size=8, unique=True), wanted=st.integers(0, 120))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_was_not_used_for_longest_makes_room(
     monkeypatch: pytest.MonkeyPatch, sizes: list[int], wanted: int
 ) -> None:
@@ -166,51 +172,69 @@ def test_what_was_not_used_for_longest_makes_room(
     assert names_there() == sorted(staying)
 
 
-def test_what_dead_processes_left_goes_and_what_others_fill_stays(paths: list[str]) -> None:
+def test_what_nobody_fills_goes_and_what_others_fill_stays(paths: list[str]) -> None:
     kept = kept_on_disk(paths, SIZE, RECIPE, in_red)
-    dead, elsewhere = (cache_folder() / f".x.{host}.999999999.y.tmp" for host in (platform.node(), "another.host"))
-    dead.touch()
-    elsewhere.touch()
+    left = cache_folder() / ".0123.abcd.tmp"
+    left.touch()
     clear_cache()
-    assert not dead.exists()
-    assert elsewhere.exists()
+    assert not left.exists()
     fill(kept, paths)
     assert is_shared(paths)
 
 
+def test_more_than_all_may_take_is_refused_and_removes_nothing(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(kept_on_disk(paths, SIZE, RECIPE, in_red), paths)
+    monkeypatch.setattr(kept_module, "MOST_BYTES", 500)
+    with pytest.raises(DataError, match=r"they take 0\.0 GB, and all files together may take 0"):
+        kept_on_disk(paths, SIZE, RECIPE | {"version": "2"}, in_red)
+    assert is_shared(paths)
+
+
+def test_without_a_folder_that_can_be_written_there_is_no_room(tmp_path: Path) -> None:
+    assert has_room(100)
+    assert not has_room(10**18)
+    (tmp_path / "cache").write_text("a file")
+    assert not has_room(100)
+
+
 @pytest.mark.slow
 def test_runs_share_their_images_and_give_the_same_bits(maskkit: Runner, train_images: Path, tmp_path: Path) -> None:
-    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    folder = tmp_path / "cache"
+    environment = {"XDG_CACHE_HOME": str(folder)}
     flags = (f"--data_dir={train_images}", "--eval_dir=none", "--resize=32", "--epochs=2", "--reporters=csv")
-    soft = []
+    soft, files = [], []
     for cache in ("none", "disk", "disk", "ram"):
         outcome = maskkit("train", *flags, f"--cache={cache}", env=environment)
         assert outcome.code == 0, outcome.err
         (run,) = (tmp_path / "runs").iterdir()
         soft.append((run / "predictions" / "valid_soft.csv").read_bytes())
         run.rename(tmp_path / f"run{len(soft)}")
-        whole = list((tmp_path / "cache" / "maskkit").rglob("*.npy"))
-        assert len(whole) == (cache != "none") or cache == "ram"
+        files.append([(path.name, path.stat().st_ino) for path in (folder / "maskkit").rglob("*.npy")])
     assert len(set(soft)) == 1
+    assert files[0] == []
+    assert files[1] == files[2] == files[3] != []
     listed = maskkit("cache", env=environment)
     assert listed.code == 0, listed.err
-    assert whole[0].name in listed.out
+    assert files[1][0][0] in listed.out
     assert "1 file, 0.6 MB, of at most 20 GB; maskkit cache --clear removes them" in listed.out
     cleared = maskkit("cache", "--clear", env=environment)
-    assert cleared.out == f"removed 1 file, 0.6 MB, from {whole[0].parent}\n"
-    assert not whole[0].exists()
+    assert cleared.out == f"removed 1 file, 0.6 MB, from {folder / 'maskkit' / 'prepared'}\n"
     assert "no prepared images in" in maskkit("cache", env=environment).out
 
 
 @pytest.mark.slow
-def test_a_run_killed_while_it_prepares_leaves_nothing_that_stays(
-    maskkit: Runner, train_images: Path, tmp_path: Path
+def test_what_a_killed_run_left_half_goes_with_the_next(
+    environment: dict[str, str], train_images: Path, tmp_path: Path
 ) -> None:
-    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    """It has written config.json and samples.csv and has begun to prepare when it is killed."""
+    own = environment | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     flags = (f"--data_dir={train_images}", "--eval_dir=none", "--resize=32", "--epochs=1", "--cache=disk")
-    left = tmp_path / "cache" / "maskkit" / "prepared" / f".x.{platform.node()}.999999999.y.tmp"
-    left.parent.mkdir(parents=True)
-    left.touch()
-    assert maskkit("train", *flags, env=environment).code == 0
-    (name,) = (path.name for path in left.parent.iterdir())
-    assert name.endswith(".npy")
+    assert run_forked(tmp_path, "train", *flags, env=own, seconds=300, fatal_write=2).code == -signal.SIGKILL
+    prepared = tmp_path / "cache" / "maskkit" / "prepared"
+    (left,) = prepared.iterdir()
+    assert left.suffix == ".tmp"
+    assert run_forked(tmp_path, "train", *flags, env=own, seconds=300).code == 0
+    (whole,) = prepared.iterdir()
+    assert whole.suffix == ".npy"

@@ -102,6 +102,30 @@ class PartlyExact(Plain):
         return exact
 
 
+class InBfloat16(Plain):
+    """A frozen part that computes in a format of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.Conv2d(3, 3, 1).bfloat16()
+
+    def features(self, images: Tensor) -> Tensor:
+        return super().features(self.frozen(images.bfloat16()).to(images.dtype))
+
+
+class WritesIntoItsImages(Plain):
+    def features(self, images: Tensor) -> Tensor:
+        return super().features(images.mul_(2))
+
+
+class InTwoFormats(Plain):
+    def features(self, images: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            exact = self.convolution(images)
+        features: Tensor = self.norm(self.convolution(images).float() + exact)
+        return features
+
+
 def small_base_model() -> nn.Module:
     return base_model(18, pretrained=False)
 
@@ -193,6 +217,26 @@ def test_in_bfloat16_probabilities_change_by_its_rounding_alone(make: Callable[[
         with mode:
             found = network(images_of(5)).float().softmax(dim=1)
     assert (network(images_of(5)).softmax(dim=1) - found).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("precision", [FP32, BF16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("make", [InBfloat16, WritesIntoItsImages, InTwoFormats])
+def test_networks_that_do_unusual_things_predict_as_they_do(
+    make: Callable[[], nn.Module], precision: Precision
+) -> None:
+    classifier = Classifier(seasoned(make()), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), CPU, precision)
+    photos, rows = torch.randint(256, (3, 3, 64, 48), dtype=torch.uint8), torch.arange(3)
+    found = classifier.logits_of(iter([Batch(photos, rows)])).softmax(dim=1)
+    with torch.no_grad():
+        wanted = classifier.logits(classifier.pixels(photos)).softmax(dim=1)
+    assert (found - wanted).abs().max() < (1e-5 if precision is FP32 else 1e-2)
+
+
+@torch.no_grad()
+def test_a_compiled_network_is_left_to_its_compiler() -> None:
+    network = seasoned(Plain())
+    network.compile(backend="eager")
+    assert fold(network, images_of(2), torch.float32) is None
 
 
 @pytest.mark.parametrize("precision", [FP32, BF16], ids=["fp32", "bf16"])

@@ -22,9 +22,9 @@ Numbers = int | Sequence[int]
 
 
 class DepthwiseInFloat32(TorchFunctionMode):
-    """While it is entered, depthwise convolutions that bfloat16 is slow for will go backward in float32.
+    """While it is entered, depthwise convolutions in bfloat16 that are slow there will go backward in float32.
 
-    They compute in bfloat16, whatever the network does else; who calls torch.conv2d, and how, makes no difference.
+    A part of a network that is kept out of autocast, or compiled, goes as before. Gradients of gradients are refused.
     """
 
     def __torch_function__(
@@ -55,10 +55,12 @@ def _conv2d(  # noqa: PLR0917  torch's order
     dilation: Numbers = 1,
     groups: int = 1,
 ) -> Tensor:
-    is_depthwise = 1 < groups == input.shape[-3]
-    if isinstance(padding, str) or not is_depthwise or not (max(_pair(stride)) > 1 or _is_large(weight)):
+    is_depthwise = input.dim() == 4 and 1 < groups == input.shape[1]
+    if isinstance(padding, str) or not (is_depthwise and _computes_in_bfloat16(input)):
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
     geometry = _Geometry(_pair(stride), _pair(padding), _pair(dilation), groups)
+    if max(geometry.stride) == 1 and not _is_large(weight):
+        return torch.conv2d(input, weight, bias, *geometry)
     return _BackwardInFloat32.apply(input, weight, bias, geometry)  # type: ignore[no-any-return]
 
 
@@ -138,9 +140,15 @@ def _seconds(dtype: torch.dtype) -> float:
     return min(times)
 
 
+def _computes_in_bfloat16(images: Tensor) -> bool:
+    if torch.is_autocast_enabled("cpu"):
+        return images.dtype != torch.float64 and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return images.dtype == torch.bfloat16
+
+
 def _is_large(weight: Tensor) -> bool:
     return max(weight.shape[2:]) > 3
 
 
 def _pair(numbers: Numbers) -> tuple[int, ...]:
-    return (numbers, numbers) if isinstance(numbers, int) else tuple(numbers)
+    return tuple(numbers) if isinstance(numbers, Sequence) else (int(numbers), int(numbers))

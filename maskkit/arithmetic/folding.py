@@ -80,17 +80,19 @@ def fold(network: nn.Module, images: Tensor, dtype: torch.dtype) -> Folded | Non
     `network`: in evaluation mode. `images` float32 [B, 3, H, W], normalised: a few of those that it will see. `dtype`:
     the format that it computes in.
     """
+    if any(_is_compiled(module) for module in network.modules()):
+        return None  # each mode would have it compiled anew
     with _autocast(images, dtype), _Watching() as watching:
-        network(images)
+        network(images.clone())  # it may write into what it is given
     exact, reduced = Folded(), Folded()
     for convolution, norm in watching.pairs():
-        exact.hold(convolution, norm, torch.float32)
+        exact.hold(convolution, norm, convolution.weight.dtype)
         reduced.hold(convolution, norm, convolution.output.dtype)
     # Nothing may round here: neither a caller's autocast, nor cuDNN to TF32.
     with _autocast(images, torch.float32), torch.backends.cudnn.flags(enabled=False):
-        logits = network(images)
+        logits = network(images.clone())
         with exact:
-            furthest = (network(images) - logits).abs().max()
+            furthest = (network(images.clone()) - logits).abs().max()
     return reduced if furthest <= _TOLERANCE * max(1.0, float(logits.abs().max())) else None
 
 
@@ -125,11 +127,11 @@ class _Watching(TorchFunctionMode):
         self._norms: dict[int, _Norm] = {}  # by what they took
 
     def pairs(self) -> Iterator[tuple[_Convolution, _Norm | None]]:
-        """Yield every convolution, with the norm that is called for it alone."""
+        """Yield every convolution that is called once, with the norm that is called for it alone."""
         for given, convolution in self._convolutions.items():
             norm = self._norms.get(given)
-            is_alone = norm is not None and self._calls[id(convolution.weight)] == self._calls[id(norm.mean)] == 1
-            yield convolution, norm if is_alone else None
+            if self._calls[id(convolution.weight)] == 1:
+                yield convolution, norm if norm is not None and self._calls[id(norm.mean)] == 1 else None
 
     def __torch_function__(
         self,
@@ -164,6 +166,10 @@ class _Watching(TorchFunctionMode):
 def _values(names: Sequence[str], args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
     """Return arguments in the order of their names, None for those that were not given."""
     return [args[place] if place < len(args) else named.get(name) for place, name in enumerate(names)]
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
 
 
 def _autocast(images: Tensor, dtype: torch.dtype) -> torch.autocast:

@@ -1,26 +1,22 @@
 """The files in which runs share prepared images: where they lie, how much they may take, and which make room.
 
-maskkit/prepared/<fingerprint>.npy                            uint8 [N, 3, H, W], whole
-                 .<fingerprint>.<host>.<process>.<random>.tmp  that a run fills now
+    maskkit/prepared/<fingerprint>.npy            uint8 [N, 3, H, W], whole
+                     .<fingerprint>.<random>.tmp  that a run fills now, and holds locked
+
+They are mapped into memory, so the folder should lie on a disk of this machine.
 """
 
+import fcntl
 import os
-import platform
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkstemp
+from typing import BinaryIO
 
-__all__ = [
-    "MOST_BYTES",
-    "CacheFile",
-    "cache_files",
-    "cache_folder",
-    "clear_cache",
-    "has_room",
-    "make_room",
-    "temporary_beside",
-]
+__all__ = ["MOST_BYTES", "CacheFile", "cache_files", "cache_folder", "clear_cache", "has_room", "make_room"]
+__all__ += ["new_file_beside"]
 
 MOST_BYTES = 20 * 10**9
 """What all files together may take; those that were not used for longest make room."""
@@ -56,10 +52,14 @@ def cache_files() -> list[CacheFile]:
 
 def has_room(num_bytes: int) -> bool:
     """Return whether so much is at most a quarter of the free disk, and of what all files may take."""
-    folder = cache_folder()
-    while not folder.exists():
-        folder = folder.parent
-    return num_bytes <= min(_MOST_OF_FREE_DISK * shutil.disk_usage(folder).free, MOST_BYTES)
+    try:
+        folder = cache_folder()
+        while not folder.exists():
+            folder = folder.parent
+        is_writable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+        return is_writable and num_bytes <= min(_MOST_OF_FREE_DISK * shutil.disk_usage(folder).free, MOST_BYTES)
+    except (OSError, RuntimeError):  # RuntimeError: this user has no home
+        return False
 
 
 def make_room(num_bytes: int) -> None:
@@ -81,24 +81,20 @@ def clear_cache() -> list[CacheFile]:
     return found
 
 
-def temporary_beside(path: Path) -> Path:
-    """Return a new file that this process may fill before it takes the name of `path`."""
-    handle, name = mkstemp(prefix=f".{path.stem}.{platform.node()}.{os.getpid()}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    return Path(name)
+def new_file_beside(path: Path) -> tuple[Path, BinaryIO]:
+    """Return a new file that this process may fill before it takes the name of `path`, locked until it is closed."""
+    while True:
+        handle, name = mkstemp(prefix=f".{path.stem}.", suffix=".tmp", dir=path.parent)
+        file = os.fdopen(handle, "r+b")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:  # nobody swept it away before it was locked
+            return Path(name), file
+        file.close()
 
 
 def _sweep() -> None:
-    for path in cache_folder().glob(f".*.{platform.node()}.*.*.tmp"):
-        if not _lives(path.name.split(".")[-3]):
+    """Remove what is being filled by nobody: its process was killed."""
+    for path in cache_folder().glob(".*.tmp"):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink(missing_ok=True)
-
-
-def _lives(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except PermissionError:
-        return True  # another user's
-    except (ValueError, OSError):
-        return False
-    return True

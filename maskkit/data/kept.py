@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import PIL
@@ -14,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskkit.data.cache_files import cache_folder, make_room, temporary_beside
+from maskkit.data.cache_files import MOST_BYTES, cache_folder, make_room, new_file_beside
 from maskkit.errors import DataError
 
 __all__ = ["KeptImages", "fits_in_memory", "kept_on_disk"]
@@ -66,54 +68,70 @@ def kept_on_disk(
     are prepared anew, by `prepared`, to see that what prepares them has not changed since.
 
     Raises:
-        DataError: the disk has no room, or the cache folder cannot be written.
+        DataError: the disk has no room, the cache folder cannot be written, or an image is gone.
     """
     shape = (len(paths), 3, *size)
-    try:
-        path = cache_folder() / f"{_fingerprint(paths, size, recipe)}.npy"
-        stored = _read(path, shape)
-        if stored is not None and _are_as_prepared(stored, paths, prepared):
+    path = cache_folder() / f"{_fingerprint(paths, size, recipe)}.npy"
+    stored = _read(path, shape)
+    if stored is not None and _are_as_prepared(stored, paths, prepared):
+        with suppress(OSError):  # it has just made room, or is another user's
             os.utime(path)
-            return KeptImages(stored, are_here=True)
+        return KeptImages(stored, are_here=True)
+    num_bytes = int(np.prod(shape))
+    if num_bytes > MOST_BYTES:
+        raise _refusal(f"they take {num_bytes / 1e9:.1f} GB, and all files together may take {MOST_BYTES / 1e9:.0f}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_room(num_bytes)
         return _begin(path, shape)
     except OSError as error:
-        raise DataError(
-            f"prepared images cannot be kept in {cache_folder()}: {error.strerror}",
-            hint="Type --cache=ram or --cache=none, or name another folder in XDG_CACHE_HOME.",
-        ) from error
+        raise _refusal(error.strerror or str(error)) from error
+
+
+def _refusal(cause: str) -> DataError:
+    return DataError(
+        f"prepared images cannot be kept in {cache_folder()}: {cause}",
+        hint="Type --cache=ram or --cache=none, or name another folder in XDG_CACHE_HOME.",
+    )
 
 
 def _begin(path: Path, shape: Shape) -> KeptImages:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    make_room(int(np.prod(shape)))
-    temporary = temporary_beside(path)
+    temporary, file = new_file_beside(path)
     memory: NDArray[np.uint8] = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-    abandoned = weakref.finalize(memory, _abandon, temporary, os.getpid())
-    with temporary.open("r+b") as file:
-        if hasattr(os, "posix_fallocate"):  # so that a full disk shows now, as an error, and not later, as a signal
-            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    abandoned = weakref.finalize(memory, _abandon, temporary, file, os.getpid())
+    if hasattr(os, "posix_fallocate"):  # so that a full disk shows now, as an error, and not later, as a signal
+        os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
 
     def name_it() -> None:
-        abandoned.detach()
-        with temporary.open("rb") as file:
+        try:
             os.fsync(file.fileno())
-        temporary.replace(path)
+            temporary.replace(path)
+        except OSError as error:
+            warnings.warn(f"prepared images are shared with no other run: {error}", stacklevel=2)
+        else:
+            abandoned.detach()
+            file.close()
 
     return KeptImages(torch.from_numpy(memory), when_full=name_it)
 
 
-def _abandon(temporary: Path, process: int) -> None:
+def _abandon(temporary: Path, file: BinaryIO, process: int) -> None:
+    file.close()
     if os.getpid() == process:  # and not one that was forked from it
         temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path, shape: Shape) -> Tensor | None:
-    """Return the images of a whole file, which writing to does not change, or None when there is no such file."""
+    """Return the images of a whole file, which nobody may write into, or None when there is no such file."""
     try:
-        memory: NDArray[np.uint8] = np.load(path, mmap_mode="c", allow_pickle=False)
+        memory: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError, ValueError):
         return None
-    return torch.from_numpy(memory) if memory.shape == shape and memory.dtype == np.uint8 else None
+    if memory.shape != shape or memory.dtype != np.uint8:
+        return None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable", category=UserWarning)
+        return torch.from_numpy(memory)
 
 
 def _are_as_prepared(stored: Tensor, paths: Sequence[str], prepared: Callable[[str], Tensor]) -> bool:
@@ -124,7 +142,10 @@ def _are_as_prepared(stored: Tensor, paths: Sequence[str], prepared: Callable[[s
 def _fingerprint(paths: Sequence[str], size: tuple[int, int], recipe: Mapping[str, Any]) -> str:
     found = hashlib.sha256(json.dumps([recipe, size, PIL.__version__], sort_keys=True).encode())
     for path in paths:
-        facts = Path(path).stat()
+        try:
+            facts = Path(path).stat()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
         found.update(json.dumps([str(Path(path).absolute()), facts.st_size, facts.st_mtime_ns]).encode())
     return found.hexdigest()[:32]
 

@@ -59,7 +59,8 @@ class Classifier:
     @cached_property
     def _statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and std float32 [1, 3, 1, 1] on the device; made once, since a copy would wait for it in every step."""
-        mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        with torch.inference_mode(mode=False):  # whoever asks first, gradients may pass by them later
+            mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
         return mean, std
 
     @torch.inference_mode()

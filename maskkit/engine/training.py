@@ -92,12 +92,12 @@ class _Run:
 
     def __init__(self, plan: Plan, start: Start, history: History) -> None:
         self.plan, self.start, self.history = plan, start, history
-        self.loader = plan.loader(plan.samples, often=True)
-        self.validation = Validation(self.loader, plan.samples, plan.rows(held_out=True), plan.config.valid_batch_size)
         self.progress = start.progress
         self._build()
         rehearse(plan, self.learning)
         pack(self.learning.state(), "state")  # what no checkpoint could hold shows now, not after the first epoch
+        self.loader = plan.loader(plan.samples, often=True)
+        self.validation = Validation(self.loader, plan.samples, plan.rows(held_out=True), plan.config.valid_batch_size)
 
     def _build(self) -> None:
         self.learning = build_learning(self.plan, is_resumed=self.start.state is not None)

@@ -70,6 +70,9 @@ def network_of(name: str, registry: Registry) -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
+_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+
+
 class Depthwise(TorchFunctionMode):
     """Notes the depthwise convolutions of a pass, and the gradients that reach them when it goes backward."""
 
@@ -80,8 +83,10 @@ class Depthwise(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func is torch.conv2d:
-            images, weight, _, *geometry = args
-            if len(geometry) == 4 and 1 < geometry[3] == images.shape[1]:
+            bound = dict(zip(_ARGUMENTS, args, strict=False)) | (kwargs or {})
+            images, weight = bound["input"], bound["weight"]
+            geometry = [bound.get(name, usual) for name, usual in zip(_ARGUMENTS[3:], (1, 0, 1, 1), strict=True)]
+            if 1 < geometry[3] == images.shape[1]:
                 convolve = partial(_convolve, geometry=geometry)
                 result.register_hook(partial(self._keep, convolve, images.detach(), weight.detach()))
         return result

@@ -87,12 +87,13 @@ def run(race: Race, rounds: int) -> Iterator[dict[str, Any]]:
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             if done.returncode:
                 absent.add(name)
-                print(f"{race.model}: {name} left out: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+                cause = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
+                print(f"{race.model}: {name} left out: {cause}", file=sys.stderr)
             else:
                 found[name].append(json.loads(done.stdout.splitlines()[-1]))
     first = [one["speed"] for one in found["original"]]
     for name, turns in found.items():
-        if turns:
+        if name not in absent and "original" not in absent:
             ratios = [one["speed"] / base for one, base in zip(turns, first, strict=True)]
             yield {
                 "task": race.task,

@@ -120,6 +120,11 @@ class RunFlags:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
         "auto", "Number format of the network's arithmetic; the loss is always float32.", section="Machine"
     )
+    compile: Literal["no", "default", "graphs"] = flag(
+        "no",
+        "Let torch compile the network, which takes minutes; graphs: as CUDA graphs too, where a GPU waits for Python.",
+        section="Machine",
+    )
     seed: int = flag(42, "Fixes the split, the weights, the order and the augmentation.", section="Machine", minimum=0)
 
     name: str = flag("exp", "Name of the run folder; -2, -3 .. is added when it exists.", section="Output")

@@ -20,6 +20,8 @@ from maskkit.plugin.contracts import Schedule
 
 __all__ = ["Learning", "build_learning"]
 
+_COMPILE_MODES = {"default": "default", "graphs": "reduce-overhead"}
+
 
 @dataclass(frozen=True)
 class Learning:
@@ -98,6 +100,8 @@ def _build_classifier(plan: Plan, *, is_resumed: bool) -> Classifier:
     component = part.component
     classifier = Classifier(network, component.mean or MEAN, component.std or STD, plan.device, plan.precision)
     classifier.to_device()
+    if config.compile != "no":
+        network.compile(mode=_COMPILE_MODES[config.compile])
     return classifier
 
 

@@ -101,6 +101,10 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
     reporters = choose_reporters(config, registry)
     device = choose_device(config.device)
     precision = for_training(choose_precision(config.precision, device), device)
+    if config.compile == "graphs" and device.type != "cuda":
+        raise UsageError(
+            f"--compile=graphs needs a CUDA GPU, not {device}", hint="Leave it out, or type --compile=default."
+        )
     augmentation = parts["augmentation"].build_a(Augmentation, size=config.resize)
     pretrained = _is_pretrained(config, has_weights=parts["model"].component.has_weights)
     if config.weights is not None:

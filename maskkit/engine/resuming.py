@@ -24,6 +24,7 @@ _MAY_DIFFER = (
     "cache",
     "device",
     "precision",
+    "compile",
     "reporters",
     "reporters_args",
     "profile",

@@ -4,13 +4,14 @@ Figures are of EfficientNet-b0 on two cores with AVX-512 bf16 and torch 2.14, as
 them, which anyone can run again. Nothing here knows a network by its name, so those of plugins gain as much.
 
 In this room:
-    allocator.py  the C library keeps the memory of large tensors: 1.2 times as fast at 224x224, for 5 to 25 % more of
-                  it at the peak. Off where the C library is not glibc, or the user has set it.
+    allocator.py  the C library keeps the memory of large tensors: 1.2 times as fast at 128x96 and 1.3 times at 224x224,
+                  for a tenth more of it at the peak. Off where the C library is not glibc, or the user has set it.
     depthwise.py  depthwise convolutions that stride or are larger than 3x3 go backward in float32 where the network
-                  computes in bfloat16: 1.6 times as fast at 128x96, 1.2 times at 224x224. On only where a probe finds
-                  bfloat16 slow there; config.json keeps what it found, so a resumed run does as it did.
+                  computes in bfloat16: 1.3 times as fast. On only where a probe finds bfloat16 slow there; config.json
+                  keeps what it found, so a resumed run does as it did.
     folding.py    in validation and prediction, batch norms are part of the convolutions before them, and weights are in
-                  the format of the arithmetic: FOLDED times as fast. Off for a network whose logits would change.
+                  the format of the arithmetic: with kept memory, 2.5 times as fast at 128x96. Off for a network whose
+                  logits would change.
 
 Where they belong:
     engine/device.py        bfloat16 wherever the CPU or the GPU multiplies in it.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from maskkit.data.samples import Samples
     from maskkit.engine.trained import TrainedRun, load_run
     from maskkit.engine.weights import fetch_weights
-    from maskkit.files import replacing
+    from maskkit.files import replacing, user_cache
     from maskkit.plugin.component import Component
     from maskkit.plugin.contracts import Schedule
     from maskkit.plugin.hookspecs import hookimpl
@@ -46,6 +46,7 @@ _HOMES = {
     "open_image": "maskkit.data.images",
     "per_sample": "maskkit.data.augmentation",
     "replacing": "maskkit.files",
+    "user_cache": "maskkit.files",
 }
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "open_image",
     "per_sample",
     "replacing",
+    "user_cache",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the whole new one, never a part."""
+"""Writing files so that a reader sees the old content or the whole new one, never a part; and where a cache lies."""
 
 import os
 import tempfile
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing", "write_text"]
+__all__ = ["replacing", "user_cache", "write_text"]
 
 
 @contextmanager
@@ -34,6 +34,11 @@ def write_text(path: Path, text: str) -> None:
     """Replace the content of `path` by `text`, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def user_cache() -> Path:
+    """Return the folder for what can be made anew: $XDG_CACHE_HOME/maskkit, or ~/.cache/maskkit."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskkit"
 
 
 def _sync(path: Path) -> None:

@@ -114,7 +114,7 @@ def _backward(
 
 @cache
 def is_slow_in_bfloat16() -> bool:
-    """Return whether this CPU takes more than three times as long in bfloat16: a probe of a few milliseconds.
+    """Return whether this CPU takes more than three times as long in bfloat16: a probe of some 30 milliseconds.
 
     Where the format falls onto the plain loop it takes 10 times as long; where it has a way of its own, less than once.
     """

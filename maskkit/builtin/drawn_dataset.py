@@ -1,13 +1,12 @@
 """DrawnFaces: the data set for a first try, drawn once into a cache folder and read like any other."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
-from maskkit import Samples
+from maskkit import Samples, user_cache
 from maskkit.builtin.datasets import mask_split_by_profile
 from maskkit.builtin.drawn_faces import EVAL_PEOPLE, PEOPLE, SEED, draw_faces
 from maskkit.errors import UsageError
@@ -34,15 +33,11 @@ def drawn_faces(
             f"DrawnFaces cannot draw people={people}, eval_people={eval_people}, seed={seed}",
             hint="It needs people=12 or more, eval_people=1 or more, seed=0 or more.",
         )
-    folder = data_dir or _cache() / f"drawn-faces-{_VERSION}-{people}-{eval_people}-{seed}"
+    folder = data_dir or user_cache() / f"drawn-faces-{_VERSION}-{people}-{eval_people}-{seed}"
     if not folder.exists():
         _draw(folder, people, eval_people, seed)
     samples = mask_split_by_profile(folder / "train" / "images")
     return replace(samples, notice=f"the faces are drawn, not photographed; they lie in {folder}")
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskkit"
 
 
 def _draw(folder: Path, people: int, eval_people: int, seed: int) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import BinaryIO
 
+from maskkit.files import user_cache
+
 __all__ = ["MOST_BYTES", "CacheFile", "cache_files", "cache_folder", "clear_cache", "has_room", "make_room"]
 __all__ += ["new_file_beside"]
 
@@ -35,7 +37,7 @@ class CacheFile:
 
 def cache_folder() -> Path:
     """Return the folder of the files."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskkit" / "prepared"
+    return user_cache() / "prepared"
 
 
 def cache_files() -> list[CacheFile]:

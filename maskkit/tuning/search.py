@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import secrets
 import shlex
 import socket
@@ -16,7 +15,7 @@ from typing import Any
 import maskkit
 from maskkit.config import RunFlags, TrainConfig, TuneConfig
 from maskkit.errors import CheckpointError, TuningError, UsageError
-from maskkit.files import write_text
+from maskkit.files import user_cache, write_text
 from maskkit.flags import Layer, as_json, as_words, build, flags_of
 from maskkit.plugin.registry import Registry
 from maskkit.tuning import experiment
@@ -228,7 +227,7 @@ def _own_gpus(config: TuneConfig) -> dict[str, Any]:
 
 def _nothing_to_upload() -> Path:
     """Return a folder for NNI to copy to other machines, since it copies one; trainings there need no file of it."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskkit" / "nothing-to-upload"
+    folder = user_cache() / "nothing-to-upload"
     write_text(folder / "README", "maskkit tune has NNI copy this folder to other machines, and nothing else.\n")
     return folder
 

@@ -25,7 +25,8 @@ Where they belong:
     cli/commands.py         threads that wait sleep after microseconds, and leave the cores to those that decode.
 
 Off unless asked for: `--compile`, since torch takes minutes to compile, after which BaseModel trained 0.8 times as fast
-on this CPU; and `--compile=graphs`, for GPUs alone. Neither has been measured on a GPU. A compiled network goes without the modes of depthwise.py and folding.py.
+on this CPU; and `--compile=graphs`, for GPUs alone. Neither has been measured on a GPU. A compiled network goes without
+the modes of depthwise.py and folding.py.
 
 What was tried and left out: the gradient of a 5x5 weight in bfloat16 by four of 3x3 gained 5 %, for a page of code;
 batches of 256 rather than 64 gain 7 % in prediction, and those above 64 nothing in training.

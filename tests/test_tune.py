@@ -1,6 +1,7 @@
 """`maskkit tune` on the real NNI: it finds what is best, goes on after any end, and leaves nothing running."""
 
 import json
+import queue
 import shlex
 import signal
 import time
@@ -11,9 +12,12 @@ import psutil
 import pytest
 from conftest import run, write_faces
 from experiments import end_all, free_port, home_of, running, wait_for
+from nni.runtime import msg_dispatcher_base
+from nni.runtime.env_vars import dispatcher_env_vars
+from nni.runtime.tuner_command_channel.command_type import CommandType
 from searches import MASKKIT, Tuning, rows
 
-from maskkit.tuning.algorithms import GP
+from maskkit.tuning.algorithms import GP, Hyperband
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +105,32 @@ def test_hyperband_gives_few_epochs_to_all_and_many_to_the_best(place: Path, hom
     assert longest["lr"] in {row["lr"] for row in short if row["valid_f1_macro"] == best_of_short}
     best = max(table, key=lambda row: float(row["valid_f1_macro"]))
     assert f"--lr={best['lr']} --epochs={best['epochs']}" in done.out.splitlines()[-1]
+
+
+def test_hyperband_answers_what_it_is_asked_in_the_order_of_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = dispatcher_env_vars._replace(NNI_TUNER_COMMAND_CHANNEL="ws://_unittest_")  # a word of NNI itself
+    monkeypatch.setattr(msg_dispatcher_base, "dispatcher_env_vars", nowhere)
+    advisor = Hyperband(R=3, eta=3, optimize_mode="maximize")
+    sent: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(advisor, "send", lambda _, text: sent.put(text))
+    advisor.handle_initialize({"rate": {"_type": "uniform", "_value": [0, 1]}})
+    sent.get()
+    advisor.default_worker.start()
+    advisor.assessor_worker.start()
+    for _ in range(40):
+        asked = []
+        for _ in range(6):  # three trials of one epoch, the best of them for three, and two others for three
+            advisor.enqueue_command(CommandType.RequestTrialJobs, 1)
+            trial = json.loads(sent.get(timeout=10))
+            asked.append(trial["parameters"])
+            of_trial = {"trial_job_id": trial["parameter_id"], "parameter_id": trial["parameter_id"], "sequence": 0}
+            for kind in ("PERIODICAL", "FINAL"):
+                result = {**of_trial, "type": kind, "value": json.dumps(trial["parameters"]["rate"])}
+                advisor.enqueue_command(CommandType.ReportMetricData, result)
+            advisor.enqueue_command(CommandType.TrialEnd, {**of_trial, "hyper_params": json.dumps(trial)})
+        assert [one["TRIAL_BUDGET"] for one in asked] == [1, 1, 1, 3, 3, 3]
+        assert asked[3]["rate"] == max(one["rate"] for one in asked[:3])
+    advisor.stopping = True
 
 
 def test_the_gaussian_process_goes_beyond_its_random_start_and_nears_the_best() -> None:

@@ -16,7 +16,11 @@ class GP(GPTuner):  # type: ignore[misc]  # NNI has no types
 
 
 class Hyperband(Advisor):  # type: ignore[misc]
-    """NNI's Hyperband, whose ids of parameters are texts, which NNI itself compares with numbers."""
+    """NNI's Hyperband, which takes the ids of parameters, texts, for numbers, and hears of an end after what follows it.
+
+    NNI hands ends and intermediate results to one thread and the rest to another. Where the request that follows the
+    end of a round overtook that end, a new bracket was begun in place of the next round of this one.
+    """
 
     def __init__(self, *, R: int, eta: int, optimize_mode: str) -> None:  # noqa: N803  so NNI names them
         super().__init__(optimize_mode=optimize_mode, R=R, eta=eta)
@@ -25,6 +29,10 @@ class Hyperband(Advisor):  # type: ignore[misc]
     def is_created_in_previous_exp(self, param_id: str) -> bool:
         """Return whether a trial belongs to no bracket of this process."""
         return param_id.partition("_")[0] not in self.brackets
+
+    def enqueue_command(self, command: Any, data: Any) -> None:
+        """Hand every command to one thread, so that each is answered in the order in which it came."""
+        self.default_command_queue.put((command, data))
 
 
 def _minimize(function: Any, start: Any, **options: Any) -> Any:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskkit import metrics
+from maskkit.alignment import align
 from maskkit.breakdown import Answers, Breakdown, break_down
 from maskkit.errors import PredictionError, UsageError
 from maskkit.labels import AXES, NUM_CLASSES, VIEWS, View, view_named
 from maskkit.people import Known, known_images, numbered
-from maskkit.predictions import Floats, Integers, Predictions, align
+from maskkit.predictions import Floats, Integers, Predictions
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -137,7 +138,7 @@ def _truth_of_file(file: Predictions, truth: Predictions, view: View) -> _Truth:
         raise PredictionError(message)
     if truth.truth is None and truth.values is not None:
         raise PredictionError(f"{truth.path} has no column 'truth'; its ans are predictions, not the truth")
-    _, aligned = align([file, truth])
+    aligned = align(file, truth)
     every = aligned.ans if aligned.truth is None else aligned.truth
     source = f"truth from {truth.path} in the {NUM_CLASSES} classes"
     if view.num_classes < NUM_CLASSES:

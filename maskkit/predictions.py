@@ -1,4 +1,4 @@
-"""The CSV files of predictions: read, check, align and write.
+"""The CSV files of predictions: read, check and write.
 
     hard   ImageID,ans
     soft   ImageID,ans,0,1,..,K-1      K is 18, 3 or 2; probabilities, or the logits that older projects wrote
@@ -9,8 +9,9 @@ Either kind may hold, after `ans`, the true class in a column `truth`, and then 
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskkit.errors import PredictionError, UsageError
-from maskkit.files import write_text
+from maskkit.files import replacing
 from maskkit.labels import NUM_CLASSES, VIEWS, View
-from maskkit.tables import fault, read_table
+from maskkit.tables import Table, fault, read_blocks, read_header, read_table
 
-__all__ = ["Floats", "Integers", "Predictions", "Space", "align", "notice_of_run", "read_predictions", "write_hard"]
-__all__ += ["write_soft"]
+__all__ = ["Floats", "Integers", "PredictionFile", "Predictions", "Space", "notice_of_run"]
+__all__ += ["open_predictions", "read_predictions", "softmax", "write_hard", "write_soft", "writing"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -43,7 +44,7 @@ _VALID = "The columns must be ImageID,ans or ImageID,ans,0,1,..,K-1 with K = 18,
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """One file of N predictions over K classes, in the order of its rows.
+    """N predictions over K classes, all or a part of a file, in the order of its rows.
 
     `ids` [N]; `ans` int64 [N]; `truth` int64 [N] or None; `people`, names [N] or None; `values` float64 [N, K], or None
     in a hard file; `lines` int64 [N], where each row stands in the file; `view`, what the run that the file lies in
@@ -78,6 +79,16 @@ class Predictions:
             PredictionError: the file is hard, or `prob` is claimed and a row holds no probabilities.
             UsageError: there is no such space.
         """
+        values = self.checked_values(space)
+        return softmax(values) if (self.space if space == "auto" else space) == "logit" else values
+
+    def checked_values(self, space: Space) -> Floats:
+        """Return the values [N, K], which hold what is claimed.
+
+        Raises:
+            PredictionError: the file is hard, or `prob` is claimed and a row holds no probabilities.
+            UsageError: there is no such space.
+        """
         if space not in ("auto", "prob", "logit"):
             raise UsageError(f"unknown space {space!r}", hint="It is one of: auto, prob, logit.")
         if self.values is None:
@@ -85,7 +96,7 @@ class Predictions:
         if space == "prob" and (wrong := np.flatnonzero(~_are_probabilities(self.values))).size:
             message = "the row holds no probabilities: they lie in [0, 1] and sum to 1 within 0.001"
             raise fault(self.path, self.lines[wrong[0]], message, hint="Use --space=logit or --space=auto.")
-        return _softmax(self.values) if (self.space if space == "auto" else space) == "logit" else self.values
+        return self.values
 
     def check_classes(self, num_classes: int, owner: str, *, hint: str = "") -> None:
         """Refuse an `ans` or `truth` outside 0..num_classes-1; `owner` says whose classes those are.
@@ -98,6 +109,50 @@ class Predictions:
                 message = f"{name} is {column[wrong[0]]}; the classes of {owner} are 0..{num_classes - 1}"
                 raise fault(self.path, self.lines[wrong[0]], message, hint=hint)
 
+    def check_ids(self) -> None:
+        """Refuse an id that is empty, repeated or no text.
+
+        Raises:
+            PredictionError: the first such row.
+        """
+        _check_ids(str(self.path), self.ids, self.lines.tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionFile:
+    """A file of predictions of which the header is read; `view` as that of `Predictions`."""
+
+    path: Path
+    header: list[str]
+    view: View | None
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of columns of classes, None in a hard file."""
+        return _num_classes(self.header) or None
+
+    def parts(self, on_read: Callable[[int], None] | None = None) -> Iterator[Predictions]:
+        """Yield the rows some megabytes at a time, every cell but the ids checked.
+
+        on_read: is told how many bytes of the file have been read.
+
+        Raises:
+            PredictionError: what is wrong, on which line of which file, and what is valid.
+        """
+        for table in read_blocks(self.path, [self.header], hint=_VALID, on_read=on_read):
+            yield _predictions(table, self.view)
+
+
+def open_predictions(path: Path | str) -> PredictionFile:
+    """Read the header of a file of predictions.
+
+    Raises:
+        PredictionError: the file cannot be read, or has another header.
+    """
+    path = Path(path)
+    header = read_header(path, _HEADERS, hint=_VALID)
+    return PredictionFile(path, header, _view_of(path, header))
+
 
 def read_predictions(path: Path | str) -> Predictions:
     """Read a file of predictions and check every cell; blank lines, a byte-order mark and CRLF are no fault.
@@ -105,49 +160,34 @@ def read_predictions(path: Path | str) -> Predictions:
     Raises:
         PredictionError: what is wrong, on which line of which file, and what is valid.
     """
-    path = Path(path)
-    table = read_table(path, _HEADERS, hint=_VALID)
-    ids = table.texts("ImageID")
-    _check_ids(str(path), ids, table.lines)
-    num_classes = len(table.header) - len({"ImageID", "ans", "truth", "person"}.intersection(table.header))
-    view = _view_of_run(path)
+    table = read_table(Path(path), _HEADERS, hint=_VALID)
+    predictions = _predictions(table, _view_of(table.path, table.header))
+    predictions.check_ids()
+    return predictions
+
+
+def _predictions(table: Table, view: View | None) -> Predictions:
+    num_classes = _num_classes(table.header)
     return Predictions(
-        path=path,
-        ids=ids,
+        path=table.path,
+        ids=table.texts("ImageID"),
         ans=table.classes("ans", num_classes or NUM_CLASSES),
         truth=table.classes("truth", num_classes or NUM_CLASSES) if "truth" in table.header else None,
         people=table.names("person") if "person" in table.header else None,
         values=table.values(num_classes) if num_classes else None,
         lines=np.array(table.lines, dtype=np.int64),
-        view=view if view and num_classes in (0, view.num_classes) else None,
+        view=view,
     )
 
 
-def align(files: Sequence[Predictions]) -> list[Predictions]:
-    """Return the files with their rows in the order of the first file's ids.
-
-    Raises:
-        PredictionError: two files do not hold the same ids.
-    """
-    aligned = list(files[:1])
-    for file in files[1:]:
-        _check_same_ids(files[0], file)
-        row_of = {image: row for row, image in enumerate(file.ids)}
-        rows = np.array([row_of[image] for image in files[0].ids], dtype=np.int64)
-        aligned.append(_taken(file, files[0].ids, rows))
-    return aligned
+def _num_classes(header: list[str]) -> int:
+    return len(header) - len({"ImageID", "ans", "truth", "person"}.intersection(header))
 
 
-def _taken(file: Predictions, ids: list[str], rows: Integers) -> Predictions:
-    return replace(
-        file,
-        ids=ids,
-        ans=file.ans[rows],
-        truth=None if file.truth is None else file.truth[rows],
-        people=None if file.people is None else [file.people[row] for row in rows],
-        values=None if file.values is None else file.values[rows],
-        lines=file.lines[rows],
-    )
+def _view_of(path: Path, header: list[str]) -> View | None:
+    """Return what the run that a file lies in learned, None where there is none or its classes are not the columns."""
+    view = VIEWS.get(_told_by_run(path, "values", "classification"))
+    return view if view and _num_classes(header) in (0, view.num_classes) else None
 
 
 def write_hard(path: Path, ids: Sequence[str], ans: NDArray[Any]) -> None:
@@ -156,7 +196,9 @@ def write_hard(path: Path, ids: Sequence[str], ans: NDArray[Any]) -> None:
     Raises:
         PredictionError: an id is empty, repeated or no text.
     """
-    _write(path, _columns(0), ids, map(str, ans.tolist()))
+    _check_ids(f"cannot write {path}", ids, range(2, len(ids) + 2))
+    with writing(path) as write:
+        write(ids, ans)
 
 
 def write_soft(
@@ -171,19 +213,32 @@ def write_soft(
     """
     if (wrong := np.flatnonzero(~np.isfinite(probabilities).all(axis=1))).size:
         raise PredictionError(f"cannot write {path}: the probabilities of {ids[wrong[0]]!r} are not finite")
-    as_text = repr if probabilities.dtype == np.float64 else "{:.9g}".format
-    header = _columns(probabilities.shape[1], *([] if truth is None else ["truth"]))
-    columns: list[Iterable[str]] = [map(str, probabilities.argmax(axis=1).tolist())]
-    if truth is not None:
-        columns.append(map(str, truth.tolist()))
-    columns.append(",".join(map(as_text, row)) for row in probabilities.tolist())
-    _write(path, header, ids, *columns)
-
-
-def _write(path: Path, header: list[str], ids: Sequence[str], *columns: Iterable[str]) -> None:
     _check_ids(f"cannot write {path}", ids, range(2, len(ids) + 2))
-    rows = map(",".join, zip(map(_quoted, ids), *columns, strict=True))
-    write_text(path, "\n".join([",".join(header), *rows, ""]))
+    with writing(path, probabilities.shape[1], *([] if truth is None else ["truth"])) as write:
+        write(ids, probabilities.argmax(axis=1), *([] if truth is None else [truth]), probabilities)
+
+
+@contextmanager
+def writing(path: Path, num_classes: int = 0, *extra: str) -> Iterator[Callable[..., None]]:
+    """Write a file part by part, atomically: yield a function of the ids and of the columns, arrays [N] or [N, K].
+
+    Nobody checks what is written but the caller.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(_columns(num_classes, *extra)) + "\n")
+
+        def write(ids: Sequence[str], *columns: NDArray[Any]) -> None:
+            rows = map(",".join, zip(map(_quoted, ids), *map(_texts, columns), strict=True))
+            file.write("\n".join([*rows, ""]))
+
+        yield write
+
+
+def _texts(column: NDArray[Any]) -> Iterable[str]:
+    if column.ndim == 1:
+        return map(str, column.tolist())
+    as_text = repr if column.dtype == np.float64 else "{:.9g}".format
+    return (",".join(map(as_text, row)) for row in column.tolist())
 
 
 def _quoted(text: str) -> str:
@@ -193,10 +248,6 @@ def _quoted(text: str) -> str:
 def notice_of_run(path: Path) -> str:
     """Return what the run that a file lies in repeats in every output, such as that its faces are drawn, or ""."""
     return _told_by_run(path, "decisions", "notice")
-
-
-def _view_of_run(path: Path) -> View | None:
-    return VIEWS.get(_told_by_run(path, "values", "classification"))
 
 
 def _told_by_run(path: Path, part: str, name: str) -> str:
@@ -223,19 +274,6 @@ def _check_ids(source: str, ids: Sequence[str], lines: Sequence[int]) -> None:
             raise fault(source, line, f"the ImageID {image!r} is already on line {line_of[image]}")
 
 
-def _check_same_ids(first: Predictions, second: Predictions) -> None:
-    faults = []
-    for file, other in ((first, second), (second, first)):
-        others = set(other.ids)
-        rows = [row for row, image in enumerate(file.ids) if image not in others]
-        if rows:
-            where = f"the first is {file.ids[rows[0]]!r}, line {file.lines[rows[0]]} of {file.path}"
-            faults.append(f"{len(rows)} {'is' if len(rows) == 1 else 'are'} missing in {other.path} ({where})")
-    if faults:
-        message = f"{first.path} and {second.path} hold different ids: {'; '.join(faults)}"
-        raise PredictionError(message, hint="Predict the same info.csv with each of the runs.")
-
-
 def _are_probabilities(values: Floats) -> NDArray[np.bool_]:
     """Return bool [N]; a millionth beyond [0, 1] is the rounding of a mean, not a logit."""
     outside = np.maximum(-values, values - 1).max(axis=1) > _ROUNDING
@@ -243,7 +281,8 @@ def _are_probabilities(values: Floats) -> NDArray[np.bool_]:
     return np.asarray(np.abs(sums - 1) <= _SUM_TOLERANCE)
 
 
-def _softmax(logits: Floats) -> Floats:
+def softmax(logits: Floats) -> Floats:
+    """Return exp(x_k) / sum_j exp(x_j) of each row, float64 [N, K]."""
     with np.errstate(over="ignore"):  # a difference beyond float64 becomes -inf, and its share 0
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))

@@ -420,6 +420,9 @@ VOTES: Faults = {
             vote("mean if len(weights) == 1 else -mean"),
         ),
     ],
+    "images that are voted on apart keep their scores": [
+        ("must not depend on the other images", vote("mean / mean.max()"), "rowwise=True"),
+    ],
 }
 
 COMMANDS: Faults = {

@@ -172,7 +172,7 @@ def test_hard_files_vote_among_hard_and_soft_ones(tmp_path: Path) -> None:
         write_hard(paths[-1], names(2), np.array(answers))
     result = vote(read_words(paths), hard(), from_answers=True)
     assert result.ans.tolist() == [17, 4]
-    assert result.num_classes == 18
+    assert result.probabilities.shape[1] == 18
     assert result.ballots[0].spaces == ("prob", "hard", "hard")
     with pytest.raises(PredictionError, match=r"h1\.csv holds answers") as caught:
         vote(read_words(paths), soft())
@@ -183,7 +183,7 @@ def test_hard_files_vote_among_hard_and_soft_ones(tmp_path: Path) -> None:
 def test_hard_files_alone_have_the_classes_of_their_run(tmp_path: Path, view: str, classes: int) -> None:
     paths = [in_run(tmp_path / name, view, classes, answers_only=True) for name in ("one", "two")]
     result = vote(read_words(paths), hard(), from_answers=True)
-    assert result.num_classes == classes
+    assert result.probabilities.shape[1] == classes
     assert result.ans.tolist() == [0, classes - 1]
 
 
@@ -194,8 +194,9 @@ def test_a_hard_file_of_a_task_beside_one_of_no_known_run_is_refused(tmp_path: P
 
 def test_an_answer_outside_the_task_of_the_run_is_refused(tmp_path: Path) -> None:
     path = in_run(tmp_path / "run", "mask", 18, answers_only=True)
-    message = refusal(PredictionError, [path])
-    assert f"{path}, line 3: ans is 17; the classes of mask are 0..2" in message
+    with pytest.raises(PredictionError) as caught:
+        answers_of([path], hard)
+    assert f"{path}, line 3: ans is 17; the classes of mask are 0..2" in str(caught.value)
 
 
 def fusion(folder: Path, seed: int, counts: tuple[int, int, int]) -> tuple[list[list[Path]], list[Array]]:
@@ -229,7 +230,7 @@ def test_three_words_of_3_2_3_classes_are_mask_gender_and_age(tmp_path: Path) ->
     assert words.describe("soft") == flags.describe("soft") == "read as mask, gender and age; fused by the product"
     first, second = vote(words, soft()), vote(flags, soft())
     assert (first.probabilities == second.probabilities).all()
-    assert first.num_classes == 18
+    assert first.probabilities.shape[1] == 18
 
 
 def test_fusion_aligns_all_files_to_the_first(tmp_path: Path) -> None:
@@ -344,7 +345,7 @@ def test_a_flag_that_a_file_contradicts_is_refused(tmp_path: Path, view: str, cl
 def test_a_hard_file_under_a_flag_must_hold_that_task(tmp_path: Path) -> None:
     paths = [in_run(tmp_path / name, "", k, answers_only=True) for name, k in (("mask", 18), ("gender", 2), ("age", 3))]
     with pytest.raises(PredictionError, match=r"mask\.csv, line 3: ans is 17; the classes of mask are 0\.\.2"):
-        read_flags(*([path] for path in paths))
+        vote(read_flags(*([path] for path in paths)), hard(), from_answers=True)
 
 
 def test_a_fusion_needs_all_three_flags(tmp_path: Path) -> None:

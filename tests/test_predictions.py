@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from maskkit.alignment import align
 from maskkit.errors import PredictionError, UsageError
-from maskkit.predictions import align, read_predictions, write_hard, write_soft
+from maskkit.predictions import read_predictions, write_hard, write_soft
 
 characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 texts = st.text(characters, min_size=1, max_size=12) | st.sampled_from(
@@ -297,46 +298,8 @@ def test_who_is_on_an_image_may_be_told_after_the_truth(tmp_path: Path, truth: s
     path = write(tmp_path / "people.csv", f"{header}\na,{first}\nb,{second}\n")
     write_hard(tmp_path / "other.csv", ["b", "a"], np.array([0, 0]))
     assert read_predictions(path).people == ["007", "7"]
-    _, aligned = align([read_predictions(tmp_path / "other.csv"), read_predictions(path)])
-    assert aligned.people == ["7", "007"]
+    assert align(read_predictions(tmp_path / "other.csv"), read_predictions(path)).people == ["7", "007"]
     assert read_predictions(tmp_path / "other.csv").people is None
-
-
-@given(order=st.permutations(range(5)))
-@quick
-def test_align_brings_rows_into_the_first_files_order(
-    tmp_path_factory: pytest.TempPathFactory, order: list[int]
-) -> None:
-    folder = tmp_path_factory.mktemp("align")
-    values, truth = np.arange(10.0).reshape(5, 2), np.array([0, 1, 0, 0, 1])
-    ids = list("abcde")
-    write_soft(folder / "first.csv", ids, values, truth=truth)
-    write_soft(folder / "second.csv", [ids[row] for row in order], values[order], truth=truth[order])
-    first, second = align([read_predictions(folder / name) for name in ("first.csv", "second.csv")])
-    assert second.ids == first.ids == ids
-    assert second.values is not None
-    assert second.truth is not None
-    assert (second.values == values).all()
-    assert (second.truth == truth).all()
-    assert (second.ans == first.ans).all()
-    assert [order[line - 2] for line in second.lines] == list(range(5))
-
-
-def test_align_refuses_different_ids_and_counts_them(tmp_path: Path) -> None:
-    write_hard(tmp_path / "a.csv", ["x", "y", "z"], np.array([0, 0, 0]))
-    write_hard(tmp_path / "b.csv", ["x", "w"], np.array([0, 0]))
-    with pytest.raises(PredictionError, match=r"a\.csv and .*b\.csv hold different ids") as caught:
-        align([read_predictions(tmp_path / name) for name in ("a.csv", "b.csv")])
-    assert f"2 are missing in {tmp_path / 'b.csv'} (the first is 'y', line 3 of {tmp_path / 'a.csv'})" in str(
-        caught.value
-    )
-    assert f"1 is missing in {tmp_path / 'a.csv'} (the first is 'w', line 3 of {tmp_path / 'b.csv'})" in str(
-        caught.value
-    )
-
-
-def test_align_of_nothing_is_nothing() -> None:
-    assert align([]) == []
 
 
 @pytest.mark.parametrize("name", ["gender", "age"])

@@ -113,10 +113,16 @@ def maskkit_reporters() -> Iterable[Component]:
 
 @hookimpl
 def maskkit_votes() -> Iterable[Component]:
-    yield Component(name="soft", target="maskkit.builtin.votes:soft", summary="Weighted mean of the probabilities")
+    yield Component(
+        name="soft",
+        target="maskkit.builtin.votes:soft",
+        summary="Weighted mean of the probabilities",
+        rowwise=True,
+    )
     yield Component(
         name="hard",
         target="maskkit.builtin.votes:hard",
         summary="Weighted count of the answers; takes hard files too",
         from_answers=True,
+        rowwise=True,
     )

@@ -1,16 +1,22 @@
-"""How `vote` reads its files, and what it prints of their agreement."""
+"""How `vote` reads its files, writes what it counted, and what it prints of their agreement."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
 
 from rich.console import Console
 from rich.table import Table
 
+from maskkit.cli.progress import showing_progress
 from maskkit.config import VoteConfig
-from maskkit.ensemble import Ballot, Reading, read_flags, read_words, vote
+from maskkit.ensemble import Ballot, Count, Reading, counting, read_flags, read_words
 from maskkit.errors import UsageError
 from maskkit.plugin.part import Part
 from maskkit.plugin.registry import Registry
-from maskkit.predictions import notice_of_run, write_hard, write_soft
+from maskkit.predictions import notice_of_run, writing
 
 __all__ = ["run_vote"]
+
+_MUCH_MEMORY = 500e6
 
 
 def run_vote(config: VoteConfig, registry: Registry) -> None:
@@ -20,26 +26,48 @@ def run_vote(config: VoteConfig, registry: Registry) -> None:
     rule = Part.find(registry, "vote", config.how, config.how_args)
     reading = _read(config)
     _check_outputs(config)
-    result = vote(
-        reading,
-        rule.guarded(rule.build_function()),
-        weights=config.weights,
-        space=config.space,
-        from_answers=rule.component.from_answers,
-    )
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     console.print(reading.describe(config.how), markup=False)
-    paths = (path for ballot in result.ballots for path in ballot.paths)
-    for notice in dict.fromkeys(filter(None, map(notice_of_run, paths))):
+    files = [file for group in reading.groups for file in group.files]
+    for notice in dict.fromkeys(filter(None, (notice_of_run(file.path) for file in files))):
         console.print(f"Note: {notice}", markup=False, emoji=False)
-    for ballot in result.ballots:
-        _print_ballot(console, ballot, len(result.ids))
-    if config.soft_out is not None:
-        write_soft(config.soft_out, result.ids, result.probabilities)
-        console.print(f"wrote {config.soft_out}", markup=False)
-    if config.out is not None:
-        write_hard(config.out, result.ids, result.ans)
-        console.print(f"wrote {config.out}", markup=False)
+    with (
+        showing_progress() as progress_of,
+        counting(
+            reading,
+            rule.guarded(rule.build_function()),
+            weights=config.weights,
+            space=config.space,
+            from_answers=rule.component.from_answers,
+            rowwise=rule.component.rowwise,
+            on_read=progress_of("reading", "bytes"),
+        ) as count,
+    ):
+        if not rule.component.rowwise and count.num_bytes > _MUCH_MEMORY:
+            console.print(f"{config.how} looks at all images at once: {count.num_bytes / 1e9:.1f} GB of probabilities")
+        _write(count, config, progress_of("counting", "images"))
+        ballots = count.ballots()
+    for ballot in ballots:
+        _print_ballot(console, ballot, len(count.ids))
+    for path in (config.soft_out, config.out):
+        if path is not None:
+            console.print(f"wrote {path}", markup=False)
+
+
+def _write(count: Count, config: VoteConfig, on_counted: Callable[[int, int], None]) -> None:
+    """Write all that was asked for, or, where anything fails, none of it."""
+    with ExitStack() as stack:
+        soft = config.soft_out and stack.enter_context(writing(config.soft_out, count.num_classes))
+        hard = config.out and stack.enter_context(writing(config.out))
+        done = 0
+        for ids, probabilities in count.parts():
+            answers = probabilities.argmax(axis=1)
+            if soft:
+                soft(ids, answers, probabilities)
+            if hard:
+                hard(ids, answers)
+            done += len(ids)
+            on_counted(done, len(count.ids))
 
 
 def _check_outputs(config: VoteConfig) -> None:

@@ -17,7 +17,8 @@ class Component:
 
     `has_weights`, `mean`, `std` and `size` (height, width) describe the pretraining of a model; `soft_targets` says
     that a loss takes float targets [B, C] as well as classes [B]; `from_answers` that a vote takes files of answers,
-    as rows of one 1, beside files of probabilities.
+    as rows of one 1, beside files of probabilities; `rowwise` that it scores each image by its own rows alone, so that
+    it may be given some images at a time, and files that memory cannot hold.
 
     Raises:
         ValueError: a field has not the stated form.
@@ -32,6 +33,7 @@ class Component:
     size: tuple[int, int] | None = None
     soft_targets: bool = False
     from_answers: bool = False
+    rowwise: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -68,6 +68,21 @@ def _follows_files_that_agree(candidate: Candidate) -> None:
         _expect_answers(rule, np.repeat(files[:1], len(weights), axis=0), weights, "on which all files agree")
 
 
+def _scores_each_image_alone(candidate: Candidate) -> None:
+    if not candidate.offer.component.rowwise:
+        return
+    rule = _required(candidate)
+    for files, weights in _cases(candidate):
+        whole = rule(files.copy(), weights.copy())
+        half = _NUM_IMAGES // 2
+        parts = [rule(part.copy(), weights.copy()) for part in (files[:, :half], files[:, half:])]
+        expect(
+            np.allclose(whole, np.concatenate(parts), rtol=1e-9, atol=1e-12),
+            "with rowwise=True the scores of an image must not depend on the other images, but they changed when half"
+            " of them were left out; leave rowwise=True out",
+        )
+
+
 def _expect_answers(rule: VoteRule, files: _Floats, weights: _Floats, which: str) -> None:
     answers = np.asarray(rule(files.copy(), weights.copy())).argmax(axis=1)
     changed = int((answers != files[0].argmax(axis=1)).sum())
@@ -95,4 +110,5 @@ CHECKS: dict[str, Callable[[Candidate], None]] = {
     "the order of files does not matter": _knows_no_order,
     "one file alone keeps its answers": _leaves_one_file_its_answers,
     "files that agree keep their answers": _follows_files_that_agree,
+    "images that are voted on apart keep their scores": _scores_each_image_alone,
 }

@@ -16,7 +16,7 @@ class GP(GPTuner):  # type: ignore[misc]  # NNI has no types
 
 
 class Hyperband(Advisor):  # type: ignore[misc]
-    """NNI's Hyperband, which takes the ids of parameters, texts, for numbers, and hears of an end after what follows it.
+    """NNI's Hyperband, which takes the ids of parameters, texts, for numbers, and hears of an end too late.
 
     NNI hands ends and intermediate results to one thread and the rest to another. Where the request that follows the
     end of a round overtook that end, a new bracket was begun in place of the next round of this one.

@@ -1,11 +1,10 @@
 """Files of predictions side by side: the rows of all in the order of the first, read once, whatever their own order.
 
 align(predictions)                    files that are in memory
-with side_by_side(files) as aligned   files that need not fit: what is more than a few megabytes waits on disk
+with side_by_side(files) as aligned   files that need not fit: what is more than some megabytes waits on disk
 """
 
 import tempfile
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +20,8 @@ from maskkit.row_store import RowStore
 from maskkit.tables import fault
 
 __all__ = ["Aligned", "Column", "align", "side_by_side"]
+
+_MOST_IN_MEMORY = 192 * 2**20  # of all files together
 
 
 def align(first: Predictions, other: Predictions) -> Predictions:
@@ -103,7 +104,8 @@ def side_by_side(
         stores, spaces = [], []
         for number, column in enumerate(columns):
             read_before = sum(sizes[:number])
-            store = stack.enter_context(RowStore(1 if column.file.num_classes is None else column.num_classes))
+            width = 1 if column.file.num_classes is None else column.num_classes
+            store = stack.enter_context(RowStore(width, _MOST_IN_MEMORY // len(columns)))
 
             def on_bytes(count: int, before: int = read_before) -> None:
                 if on_read is not None:
@@ -147,7 +149,7 @@ class _FirstIds:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ids: list[str] = []
-        self.lines = array("q")
+        self._lines: list[Integers] = []
         self.row_of: dict[str, int] = {}
 
     def add(self, part: Predictions) -> None:
@@ -158,11 +160,17 @@ class _FirstIds:
         """
         part.check_ids()
         count = len(self.ids)
-        for row, image in enumerate(part.ids, start=count):
-            if self.row_of.setdefault(image, row) != row:
-                raise _repeated(part, row - count, self.lines[self.row_of[image]])
+        if not self.row_of.keys().isdisjoint(part.ids):
+            row = next(row for row, image in enumerate(part.ids) if image in self.row_of)
+            raise _repeated(part, row, self.lines()[self.row_of[part.ids[row]]])
+        self.row_of.update(zip(part.ids, range(count, count + len(part.ids)), strict=True))
         self.ids += part.ids
-        self.lines.extend(part.lines.tolist())
+        self._lines.append(part.lines)
+
+    def lines(self) -> list[int]:
+        """Return where each row stands in the file."""
+        lines: list[int] = np.concatenate(self._lines).tolist()
+        return lines
 
 
 class _Places:
@@ -204,7 +212,8 @@ class _Places:
             PredictionError: says how many are missing in which file, and the first of them.
         """
         first = self._first
-        missing = [(first.ids[row], first.lines[row]) for row in np.flatnonzero(self._line_of == 0)]
+        lines = first.lines() if (self._line_of == 0).any() else []
+        missing = [(first.ids[row], lines[row]) for row in np.flatnonzero(self._line_of == 0).tolist()]
         faults = []
         for lonely, holder, other in ((missing, first.path, self._path), (self._strangers, self._path, first.path)):
             if lonely:

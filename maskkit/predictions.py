@@ -38,6 +38,7 @@ def _columns(num_classes: int, *extra: str) -> list[str]:
 _CLASS_COUNTS = sorted({view.num_classes for view in VIEWS.values()}, reverse=True)
 _EXTRA: tuple[tuple[str, ...], ...] = ((), ("truth",), ("person",), ("truth", "person"))
 _HEADERS = [_columns(num_classes, *extra) for num_classes in (0, *_CLASS_COUNTS) for extra in _EXTRA]
+_SPECIAL = r'[",\r\n]'  # what makes a cell need quotes
 _ROUNDING, _SUM_TOLERANCE = 1e-6, 1e-3
 _VALID = "The columns must be ImageID,ans or ImageID,ans,0,1,..,K-1 with K = 18, 3 or 2; truth, person may follow ans."
 
@@ -175,7 +176,7 @@ def _predictions(table: Table, view: View | None) -> Predictions:
         truth=table.classes("truth", num_classes or NUM_CLASSES) if "truth" in table.header else None,
         people=table.names("person") if "person" in table.header else None,
         values=table.values(num_classes) if num_classes else None,
-        lines=np.array(table.lines, dtype=np.int64),
+        lines=table.lines,
         view=view,
     )
 
@@ -228,7 +229,9 @@ def writing(path: Path, num_classes: int = 0, *extra: str) -> Iterator[Callable[
         file.write(",".join(_columns(num_classes, *extra)) + "\n")
 
         def write(ids: Sequence[str], *columns: NDArray[Any]) -> None:
-            rows = map(",".join, zip(map(_quoted, ids), *map(_texts, columns), strict=True))
+            are_plain = not re.search(_SPECIAL, "".join(ids))
+            texts = ids if are_plain else map(_quoted, ids)
+            rows = map(",".join, zip(texts, *map(_texts, columns), strict=True))
             file.write("\n".join([*rows, ""]))
 
         yield write
@@ -242,7 +245,7 @@ def _texts(column: NDArray[Any]) -> Iterable[str]:
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]', text) else text
+    return '"' + text.replace('"', '""') + '"' if re.search(_SPECIAL, text) else text
 
 
 def notice_of_run(path: Path) -> str:
@@ -264,6 +267,8 @@ def _told_by_run(path: Path, part: str, name: str) -> str:
 
 
 def _check_ids(source: str, ids: Sequence[str], lines: Sequence[int]) -> None:
+    if all(ids) and not any(map(str.isspace, ids)) and len(set(ids)) == len(ids) and "".join(ids).isprintable():
+        return
     line_of: dict[str, int] = {}
     for image, line in zip(ids, lines, strict=True):
         if not image or image.isspace():
@@ -276,6 +281,8 @@ def _check_ids(source: str, ids: Sequence[str], lines: Sequence[int]) -> None:
 
 def _are_probabilities(values: Floats) -> NDArray[np.bool_]:
     """Return bool [N]; a millionth beyond [0, 1] is the rounding of a mean, not a logit."""
+    if values.min() >= 0 and values.max() <= 1:
+        return np.asarray(np.abs(values.sum(axis=1) - 1) <= _SUM_TOLERANCE)
     outside = np.maximum(-values, values - 1).max(axis=1) > _ROUNDING
     sums = np.where(outside[:, None], 0, values).sum(axis=1)
     return np.asarray(np.abs(sums - 1) <= _SUM_TOLERANCE)

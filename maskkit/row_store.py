@@ -1,7 +1,8 @@
-"""Rows of numbers that wait for their turn: a few megabytes in memory, more in a temporary file."""
+"""Rows of numbers that wait for their turn: in memory while they are few, in a temporary file once they are many."""
 
 import os
 import tempfile
+from bisect import bisect_left, bisect_right
 from typing import IO, Any, Self
 
 import numpy as np
@@ -9,48 +10,74 @@ from numpy.typing import NDArray
 
 __all__ = ["RowStore"]
 
-_MOST_IN_MEMORY = 4 * 2**20
 _STEP_BYTES = 8 * 2**20
 
 
 class RowStore:
-    """Rows of `width` numbers, of which some megabytes are in memory and more are in a temporary file."""
+    """Rows of `width` numbers of one type, which leave the memory when they take more than `most_bytes`."""
 
-    def __init__(self, width: int) -> None:
-        self._width = width
+    def __init__(self, width: int, most_bytes: int) -> None:
+        self._width, self._most_bytes = width, most_bytes
         self._type: np.dtype[Any] = np.dtype(np.float64)
         self._num_rows = 0
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_MOST_IN_MEMORY)  # noqa: SIM115  it is closed with the store
+        self._parts: list[NDArray[Any]] = []
+        self._ends: list[int] = []  # how many rows there are up to the end of each part
+        self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Add rows [B, width], all of one type."""
+        """Add rows [B, width]."""
         self._type = rows.dtype
         self._num_rows += len(rows)
-        self._file.write(np.ascontiguousarray(rows).data)
+        self._parts.append(rows)
+        self._ends.append(self._num_rows)
+        if self._num_rows * self._row_bytes > self._most_bytes:
+            self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115  it is closed with the store
+            for part in self._parts:
+                self._file.write(np.ascontiguousarray(part).data)
+            self._parts = []
 
     def take(self, start: int, stop: int) -> NDArray[Any]:
         """Return the rows `start` to `stop`, which nobody may write into."""
-        size = self._width * self._type.itemsize
-        self._file.seek(start * size)
-        return np.frombuffer(self._file.read((stop - start) * size), self._type).reshape(-1, self._width)
+        if self._file is None:
+            return self._of_parts(start, stop)
+        self._file.seek(start * self._row_bytes)
+        rows = self._file.read((stop - start) * self._row_bytes)
+        return np.frombuffer(rows, self._type).reshape(-1, self._width)
 
     def reorder(self, places: NDArray[np.int64]) -> None:
         """Move each row to its place, int64 [N]."""
-        file = tempfile.TemporaryFile()  # noqa: SIM115  it is closed with the store
-        num_bytes = self._num_rows * self._width * self._type.itemsize
-        file.truncate(num_bytes)
-        if hasattr(os, "posix_fallocate"):  # so that a full disk shows now, as an error, and not later, as a signal
-            os.posix_fallocate(file.fileno(), 0, num_bytes)
-        moved = np.memmap(file, self._type, shape=(self._num_rows, self._width))
-        step = max(1, _STEP_BYTES // (self._width * self._type.itemsize))
+        file, moved = None, np.empty((0, 0))
+        if self._file is None:
+            moved = np.empty((self._num_rows, self._width), self._type)
+        else:
+            file = tempfile.TemporaryFile()  # noqa: SIM115  it is closed with the store
+            file.truncate(self._num_rows * self._row_bytes)
+            if hasattr(os, "posix_fallocate"):  # so that a full disk shows now, as an error, and not later, as a signal
+                os.posix_fallocate(file.fileno(), 0, self._num_rows * self._row_bytes)
+            moved = np.memmap(file, self._type, shape=(self._num_rows, self._width))
+        step = max(1, _STEP_BYTES // self._row_bytes)
         for start in range(0, self._num_rows, step):
             moved[places[start : start + step]] = self.take(start, start + step)
-        del moved  # which leaves its memory
-        self._file.close()
-        self._file = file
+        if self._file is None:
+            self._parts, self._ends = [moved], [self._num_rows]
+        else:
+            self._file.close()
+            self._file = file
+
+    def _of_parts(self, start: int, stop: int) -> NDArray[Any]:
+        first, last = bisect_right(self._ends, start), bisect_left(self._ends, min(stop, self._num_rows))
+        begin = self._ends[first] - len(self._parts[first])
+        parts = self._parts[first : last + 1]
+        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return rows[start - begin : stop - begin]
+
+    @property
+    def _row_bytes(self) -> int:
+        return self._width * self._type.itemsize

@@ -8,13 +8,14 @@ names the file and the line, as an editor counts: the header is line 1.
 import csv
 import io
 import math
+import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,21 +31,27 @@ _BLOCK_BYTES = 8 * 2**20
 _THREAD_BYTES = 2**20  # what one core takes of a block at a time
 _MOST_OF_HEADER = 2**16
 _LONGEST_ROW = 2**25
+_CLASS_COLUMNS = ("ans", "truth")
 _MARK = b"\xef\xbb\xbf"  # the byte-order mark of UTF-8
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a CSV file, a column of texts for each cell of the header; `lines`, where each row stands in the file."""
+    """Rows of a CSV file by columns; `lines` int64 [N], where each row stands in the file.
+
+    `columns`: the cells of each column as texts, without those of `numbers`, float64 [N, K], which are known to be
+    finite: the cells of the last columns, or None where nobody has looked at them.
+    """
 
     path: Path
     header: list[str]
-    columns: "list[pa.ChunkedArray]"
-    lines: Sequence[int]
+    columns: "Mapping[str, pa.ChunkedArray]"
+    numbers: NDArray[np.float64] | None
+    lines: NDArray[np.int64]
 
     def texts(self, name: str) -> list[str]:
         """Return the cells of a column."""
-        texts: list[str] = self.columns[self.header.index(name)].to_pylist()
+        texts: list[str] = self.columns[name].to_pylist()
         return texts
 
     def names(self, name: str) -> list[str]:
@@ -56,7 +63,7 @@ class Table:
         texts = self.texts(name)
         for row, text in enumerate(texts):
             if not text.strip():
-                raise self._cell_fault(row, self.header.index(name), "a name")
+                raise self._cell_fault(row, name, "a name")
         return texts
 
     def classes(self, name: str, num_classes: int) -> NDArray[np.int64]:
@@ -65,16 +72,15 @@ class Table:
         Raises:
             PredictionError: the first cell that is none.
         """
-        import pyarrow as pa
-        import pyarrow.compute
-
-        column = self.header.index(name)
-        valid = pa.array([str(number) for number in range(num_classes)])
-        numbers = pyarrow.compute.index_in(self.columns[column], value_set=valid)
-        if numbers.null_count:
-            row = numbers.is_null().index(True).as_py()
-            raise self._cell_fault(row, column, f"a whole number from 0 to {num_classes - 1}")
-        return np.asarray(numbers, dtype=np.int64)
+        number_of = {str(number): number for number in range(num_classes)}
+        parts = []
+        for chunk in self.columns[name].chunks:
+            meanings = np.array([number_of.get(text, -1) for text in chunk.dictionary.to_pylist()], dtype=np.int64)
+            parts.append(meanings[np.from_dlpack(chunk.indices)])
+        numbers = np.concatenate(parts)
+        if wrong := np.flatnonzero(numbers < 0).tolist():
+            raise self._cell_fault(wrong[0], name, f"a whole number from 0 to {num_classes - 1}")
+        return numbers
 
     def values(self, num_columns: int) -> NDArray[np.float64]:
         """Return the last columns, float64 [N, num_columns].
@@ -82,31 +88,18 @@ class Table:
         Raises:
             PredictionError: the first cell that is no finite number.
         """
-        import pyarrow as pa
-
-        texts = self.columns[len(self.header) - num_columns :]
-        try:
-            values = np.column_stack([np.asarray(column.cast(pa.float64())) for column in texts])
-        except pa.ArrowInvalid:
-            pass
-        else:
-            if np.isfinite(values).all():
-                return values
-        return self._careful_values(num_columns)
-
-    def _careful_values(self, num_columns: int) -> NDArray[np.float64]:
-        """Return what `values` does, also of numbers with spaces around them, or raise at the first that is none."""
-        start = len(self.header) - num_columns
-        rows = list(zip(*(column.to_pylist() for column in self.columns[start:]), strict=True))
+        if self.numbers is not None:
+            return self.numbers
+        names = self.header[-num_columns:]
+        rows = list(zip(*map(self.texts, names), strict=True))
         for row, cells in enumerate(rows):
-            for column, cell in enumerate(cells, start):
+            for name, cell in zip(names, cells, strict=True):
                 if not _is_number(cell):
-                    raise self._cell_fault(row, column, "a finite number")
+                    raise self._cell_fault(row, name, "a finite number")
         return np.array([[float(cell) for cell in cells] for cells in rows])
 
-    def _cell_fault(self, row: int, column: int, valid: str) -> PredictionError:
-        received = self.columns[column][row].as_py()
-        message = f"column {self.header[column]!r} is {received!r}; it must be {valid}"
+    def _cell_fault(self, row: int, name: str, valid: str) -> PredictionError:
+        message = f"column {name!r} is {self.columns[name][row].as_py()!r}; it must be {valid}"
         return fault(self.path, self.lines[row], message)
 
 
@@ -117,7 +110,9 @@ def read_table(path: Path, headers: Sequence[list[str]], *, hint: str) -> Table:
         PredictionError: the file cannot be read, has another header (the hint says which are valid), or a row has
             more or fewer cells.
     """
-    return next(read_blocks(path, headers, hint=hint, num_bytes=-1))
+    with _opened(path) as file:
+        num_bytes = file.seek(0, os.SEEK_END) + 1
+    return next(read_blocks(path, headers, hint=hint, num_bytes=num_bytes))
 
 
 def read_header(path: Path, headers: Sequence[list[str]], *, hint: str) -> list[str]:
@@ -137,7 +132,7 @@ def read_blocks(
     num_bytes: int = _BLOCK_BYTES,
     on_read: Callable[[int], None] | None = None,
 ) -> Iterator[Table]:
-    """Yield a table as `read_table` does, in parts of about `num_bytes`, which -1 makes one.
+    """Yield a table as `read_table` does, in parts of about `num_bytes`.
 
     on_read: is told how many bytes of the file have been read.
 
@@ -146,13 +141,17 @@ def read_blocks(
     """
     start = _read_start(path, headers, hint)
     has_rows = False
-    for line, block in _blocks(path, start, num_bytes, on_read):
-        columns, lines = _plainly_parsed(block, line, start.header) or _carefully_parsed(
-            path, block, line, start.header
-        )
-        if lines:
+    line = start.line
+    for block in _blocks(path, start.offset, num_bytes, on_read):
+        part = _plainly_parsed(path, block, line, start.header)
+        if part is None:
+            part = _carefully_parsed(path, block, line, start.header)
+            line += _num_lines(block)
+        else:
+            line += len(part.lines)
+        if len(part.lines):
             has_rows = True
-            yield Table(path, start.header, columns, lines)
+            yield part
     if not has_rows:
         raise fault(path, start.line - 1, "there are no rows after the header; at least one is needed")
 
@@ -199,7 +198,7 @@ def _header_fault(header: list[str], headers: Sequence[list[str]]) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
     if path.is_dir():
         raise PredictionError(f"{path} is a folder; a CSV file of predictions is needed")
     try:
@@ -209,80 +208,117 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise PredictionError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _blocks(
-    path: Path, start: _Start, num_bytes: int, on_read: Callable[[int], None] | None
-) -> Iterator[tuple[int, bytes]]:
-    """Yield (line, bytes) of parts of a file that end where a row does; `line` is where the part begins."""
-    line, rest = start.line, b""
+class _Block(NamedTuple):
+    """Some rows: the bytes up to `end` of a buffer, which the next block uses again."""
+
+    buffer: bytearray
+    end: int
+
+    def has(self, byte: bytes) -> bool:
+        return self.buffer.find(byte, 0, self.end) >= 0
+
+    def count(self, sequence: bytes) -> int:
+        return self.buffer.count(sequence, 0, self.end)
+
+    def memory(self) -> memoryview:
+        return memoryview(self.buffer)[: self.end]
+
+
+def _blocks(path: Path, offset: int, num_bytes: int, on_read: Callable[[int], None] | None) -> Iterator[_Block]:
+    """Yield parts of a file from a byte on; each ends where a row does."""
     with _opened(path) as file:
-        file.seek(start.offset)
-        while data := file.read(num_bytes):
-            block = rest + data
-            cut = _end_of_rows(block) if num_bytes > 0 else len(block)
-            if not cut and len(block) > _LONGEST_ROW:  # no row, but a quote that nothing closes
-                cut = len(block)
-            block, rest = block[:cut], block[cut:]
-            if block:
-                yield line, block
-                line += _num_lines(block)
+        file.seek(offset)
+        buffer, filled = bytearray(), 0
+        count = num_bytes
+        while count == num_bytes:
+            if len(buffer) < filled + num_bytes:
+                buffer = bytearray(buffer[:filled]).ljust(filled + num_bytes)
+            count = file.readinto(memoryview(buffer)[filled : filled + num_bytes])
+            filled += count
+            end = filled if count < num_bytes else _end_of_rows(_Block(buffer, filled))
+            if not end and filled > _LONGEST_ROW:  # no row, but a quote that nothing closes
+                end = filled
+            if end:
+                yield _Block(buffer, end)
+            buffer[: filled - end] = buffer[end:filled]
+            filled -= end
             if on_read is not None:
                 on_read(file.tell())
-    if rest:
-        yield line, rest
 
 
-def _num_lines(block: bytes) -> int:
+def _num_lines(block: _Block) -> int:
     return block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
 
 
-def _end_of_rows(block: bytes) -> int:
+def _end_of_rows(block: _Block) -> int:
     """Return how many bytes the whole rows of a block have; a line end between quotes ends no row."""
-    num_quotes = block.count(b'"')
-    cut = block.rfind(b"\n") + 1
-    num_quotes -= block.count(b'"', cut)
-    while cut and num_quotes % 2:
-        before = block.rfind(b"\n", 0, cut - 1) + 1
-        num_quotes -= block.count(b'"', before, cut)
-        cut = before
-    return cut
+    end = block.buffer.rfind(b"\n", 0, block.end) + 1
+    num_quotes = block.buffer.count(b'"', 0, end) if block.has(b'"') else 0
+    while end and num_quotes % 2:
+        before = block.buffer.rfind(b"\n", 0, end - 1) + 1
+        num_quotes -= block.buffer.count(b'"', before, end)
+        end = before
+    return end
 
 
-_Cells = tuple["list[pa.ChunkedArray]", Sequence[int]]
-
-
-def _plainly_parsed(block: bytes, first_line: int, header: list[str]) -> _Cells | None:
-    """Return the columns of a block and the lines of its rows, or None where it is not as plain as can be."""
+def _plainly_parsed(path: Path, block: _Block, first_line: int, header: list[str]) -> Table | None:
+    """Return the rows of a block, or None where it is not as plain as can be, or a number in it is none."""
     import pyarrow as pa
     import pyarrow.csv
 
-    if b'"' in block or b"\0" in block:
+    if block.has(b'"') or block.has(b"\0"):
         return None
     try:
         table = pyarrow.csv.read_csv(
-            pa.BufferReader(block),
+            pa.BufferReader(block.memory()),
             read_options=pyarrow.csv.ReadOptions(column_names=header, block_size=_THREAD_BYTES),
-            parse_options=pyarrow.csv.ParseOptions(quote_char=False),
+            parse_options=pyarrow.csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
             convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
+                column_types={name: pa.float64() if name.isdigit() else _type_of(name) for name in header},
+                strings_can_be_null=False,
+                null_values=[],
             ),
         )
     except pa.ArrowInvalid:
         return None
-    num_lines = block.count(b"\n") + (not block.endswith(b"\n"))
-    return (table.columns, range(first_line, first_line + num_lines)) if table.num_rows == num_lines else None
+    numbers = _numbers(table.select([name for name in header if name.isdigit()]))
+    has_blank_line = any("" in chunk.dictionary.to_pylist() for chunk in table.column("ans").chunks)
+    if has_blank_line or (numbers is not None and not np.isfinite(numbers).all()):
+        return None
+    texts = {name: table.column(name) for name in header if not name.isdigit()}
+    return Table(path, header, texts, numbers, np.arange(first_line, first_line + table.num_rows))
 
 
-def _carefully_parsed(path: Path, block: bytes, first_line: int, header: list[str]) -> _Cells:
-    """Return what `_plainly_parsed` does, of any block, or raise at its first fault."""
+def _numbers(table: "pa.Table") -> NDArray[np.float64] | None:
+    """Return the columns of a table, float64 [N, K], None where it has none."""
+    if not table.num_columns:
+        return None
+    # Neither this nor from_dlpack imports pandas, as to_numpy does.
+    return np.concatenate([batch.to_tensor().to_numpy() for batch in table.to_batches()])
+
+
+def _carefully_parsed(path: Path, block: _Block, first_line: int, header: list[str]) -> Table:
+    """Return the rows of any block, of which there may be none, or raise at its first fault."""
     import pyarrow as pa
 
     lines, rows = [], []
-    for line, cells in _split(path, _text(path, block), first_line):
+    for line, cells in _split(path, _text(path, bytes(block.memory())), first_line):
         if len(cells) != len(header):
             raise fault(path, line, f"the row has {len(cells)} cells; the header has {len(header)}")
         lines.append(line)
         rows.append(cells)
-    return [pa.chunked_array([cells], pa.string()) for cells in zip(*rows, strict=True)], lines
+    columns = {
+        name: pa.chunked_array([pa.array(cells, _type_of(name))])
+        for name, cells in zip(header, zip(*rows, strict=True), strict=bool(rows))
+    }
+    return Table(path, header, columns, None, np.array(lines, dtype=np.int64))
+
+
+def _type_of(name: str) -> "pa.DataType":
+    """Return the type of a column of texts, of which those of classes repeat."""
+    import pyarrow as pa
+
+    return pa.dictionary(pa.int32(), pa.string()) if name in _CLASS_COLUMNS else pa.string()
 
 
 def _split(path: Path, text: str, first_line: int) -> Iterator[tuple[int, list[str]]]:

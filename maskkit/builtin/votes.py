@@ -39,5 +39,22 @@ def hard() -> Callable[[Floats, Floats], Floats]:
 def _weighted_mean(probabilities: Floats, weights: Floats) -> Floats:
     weights = weights / weights.max()  # equal weights become exactly 1, and no sum of them overflows
     parts = (weights / math.fsum(weights))[:, None, None] * probabilities
-    parts.sort(axis=0)  # floating-point sums depend on the order of their terms
-    return np.asarray(parts.sum(axis=0))
+    total, *others = _sorted(parts)  # floating-point sums depend on the order of their terms
+    for other in others:
+        total += other
+    return total
+
+
+def _sorted(parts: Floats) -> list[Floats]:
+    """Return M arrays that hold at each place the numbers of [M, N, K] in rising order; it works in place.
+
+    This exchanges whole arrays, M (M - 1) / 2 times. Up to ten files numpy sorts along the first axis half as fast.
+    """
+    rows, spare = list(parts), np.empty_like(parts[0])
+    for last in range(len(rows) - 1, 0, -1):
+        for place in range(last):
+            low, high = rows[place], rows[place + 1]
+            np.minimum(low, high, out=spare)
+            np.maximum(low, high, out=high)
+            rows[place], spare = spare, low
+    return rows

@@ -160,12 +160,13 @@ class _FirstIds:
         """
         part.check_ids()
         count = len(self.ids)
-        if not self.row_of.keys().isdisjoint(part.ids):
-            row = next(row for row, image in enumerate(part.ids) if image in self.row_of)
-            raise _repeated(part, row, self.lines()[self.row_of[part.ids[row]]])
         self.row_of.update(zip(part.ids, range(count, count + len(part.ids)), strict=True))
         self.ids += part.ids
         self._lines.append(part.lines)
+        if len(self.row_of) < len(self.ids):
+            seen = {image: row for row, image in enumerate(self.ids[:count])}
+            row = next(row for row, image in enumerate(part.ids) if image in seen)
+            raise _repeated(part, row, self.lines()[seen[part.ids[row]]])
 
     def lines(self) -> list[int]:
         """Return where each row stands in the file."""

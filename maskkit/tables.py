@@ -1,8 +1,8 @@
 """The table in a CSV file of predictions: its cells as text, and as numbers once they are known to be some.
 
-A file is read block by block, so that one larger than the memory can be. pyarrow parses a plain block with all cores;
-one with quotes, blank lines or a fault goes to Python's csv module, which knows the line of everything. Every fault
-names the file and the line, as an editor counts: the header is line 1.
+A file is read block by block, so that one larger than the memory can be. pyarrow parses plain blocks, each on a core of
+its own; one with quotes, blank lines or a fault goes to Python's csv module, which knows the line of everything. Every
+fault names the file and the line, as an editor counts: the header is line 1.
 """
 
 import csv
@@ -10,8 +10,9 @@ import io
 import math
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Table", "fault", "read_blocks", "read_header", "read_table"]
 
-_BLOCK_BYTES = 8 * 2**20
-_THREAD_BYTES = 2**20  # what one core takes of a block at a time
+_BLOCK_BYTES = 2 * 2**20
+_MOST_THREADS = 8
 _MOST_OF_HEADER = 2**16
 _LONGEST_ROW = 2**25
 _CLASS_COLUMNS = ("ans", "truth")
@@ -48,6 +49,9 @@ class Table:
     columns: "Mapping[str, pa.ChunkedArray]"
     numbers: NDArray[np.float64] | None
     lines: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.lines)
 
     def texts(self, name: str) -> list[str]:
         """Return the cells of a column."""
@@ -140,16 +144,15 @@ def read_blocks(
         PredictionError: as `read_table` does, when it comes to the fault.
     """
     start = _read_start(path, headers, hint)
-    has_rows = False
-    line = start.line
-    for block in _blocks(path, start.offset, num_bytes, on_read):
-        part = _plainly_parsed(path, block, line, start.header)
-        if part is None:
+    line, has_rows = start.line, False
+    for block, plain in _plainly_parsed(_blocks(path, start.offset, num_bytes, on_read), start.header):
+        if plain is None:
             part = _carefully_parsed(path, block, line, start.header)
-            line += _num_lines(block)
+            line += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
         else:
-            line += len(part.lines)
-        if len(part.lines):
+            part = Table(path, start.header, *plain, np.arange(line, line + len(plain.columns["ans"])))
+            line += len(part)
+        if len(part):
             has_rows = True
             yield part
     if not has_rows:
@@ -208,70 +211,67 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
         raise PredictionError(f"{path} cannot be read: {error.strerror}") from error
 
 
-class _Block(NamedTuple):
-    """Some rows: the bytes up to `end` of a buffer, which the next block uses again."""
-
-    buffer: bytearray
-    end: int
-
-    def has(self, byte: bytes) -> bool:
-        return self.buffer.find(byte, 0, self.end) >= 0
-
-    def count(self, sequence: bytes) -> int:
-        return self.buffer.count(sequence, 0, self.end)
-
-    def memory(self) -> memoryview:
-        return memoryview(self.buffer)[: self.end]
-
-
-def _blocks(path: Path, offset: int, num_bytes: int, on_read: Callable[[int], None] | None) -> Iterator[_Block]:
+def _blocks(path: Path, offset: int, num_bytes: int, on_read: Callable[[int], None] | None) -> Iterator[bytes]:
     """Yield parts of a file from a byte on; each ends where a row does."""
+    rest = b""
     with _opened(path) as file:
         file.seek(offset)
-        buffer, filled = bytearray(), 0
-        count = num_bytes
-        while count == num_bytes:
-            if len(buffer) < filled + num_bytes:
-                buffer = bytearray(buffer[:filled]).ljust(filled + num_bytes)
-            count = file.readinto(memoryview(buffer)[filled : filled + num_bytes])
-            filled += count
-            end = filled if count < num_bytes else _end_of_rows(_Block(buffer, filled))
-            if not end and filled > _LONGEST_ROW:  # no row, but a quote that nothing closes
-                end = filled
+        while data := file.read(num_bytes):
+            block = rest + data
+            end = _end_of_rows(block) if len(data) == num_bytes else len(block)
+            if not end and len(block) > _LONGEST_ROW:  # no row, but a quote that nothing closes
+                end = len(block)
+            rest = block[end:]
             if end:
-                yield _Block(buffer, end)
-            buffer[: filled - end] = buffer[end:filled]
-            filled -= end
+                yield block[:end]
             if on_read is not None:
                 on_read(file.tell())
+    if rest:
+        yield rest
 
 
-def _num_lines(block: _Block) -> int:
-    return block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
-
-
-def _end_of_rows(block: _Block) -> int:
+def _end_of_rows(block: bytes) -> int:
     """Return how many bytes the whole rows of a block have; a line end between quotes ends no row."""
-    end = block.buffer.rfind(b"\n", 0, block.end) + 1
-    num_quotes = block.buffer.count(b'"', 0, end) if block.has(b'"') else 0
+    end = block.rfind(b"\n") + 1
+    num_quotes = block.count(b'"', 0, end) if b'"' in block else 0
     while end and num_quotes % 2:
-        before = block.buffer.rfind(b"\n", 0, end - 1) + 1
-        num_quotes -= block.buffer.count(b'"', before, end)
+        before = block.rfind(b"\n", 0, end - 1) + 1
+        num_quotes -= block.count(b'"', before, end)
         end = before
     return end
 
 
-def _plainly_parsed(path: Path, block: _Block, first_line: int, header: list[str]) -> Table | None:
-    """Return the rows of a block, or None where it is not as plain as can be, or a number in it is none."""
+class _Plain(NamedTuple):
+    """The columns and numbers of a `Table`."""
+
+    columns: "Mapping[str, pa.ChunkedArray]"
+    numbers: NDArray[np.float64] | None
+
+
+def _plainly_parsed(blocks: Iterator[bytes], header: list[str]) -> Iterator[tuple[bytes, _Plain | None]]:
+    """Yield every block with what it holds, or None where it is not as plain as can be, or a number in it is none."""
+    num_threads = min(os.cpu_count() or 1, _MOST_THREADS)
+    with ThreadPoolExecutor(num_threads) as pool:
+        pending = deque[tuple[bytes, Future[_Plain | None]]]()
+        for block in blocks:
+            pending.append((block, pool.submit(_parsed, block, header)))
+            if len(pending) > num_threads:
+                first, parsed = pending.popleft()
+                yield first, parsed.result()
+        for block, parsed in pending:
+            yield block, parsed.result()
+
+
+def _parsed(block: bytes, header: list[str]) -> _Plain | None:
     import pyarrow as pa
     import pyarrow.csv
 
-    if block.has(b'"') or block.has(b"\0"):
+    if b'"' in block or b"\0" in block:
         return None
     try:
         table = pyarrow.csv.read_csv(
-            pa.BufferReader(block.memory()),
-            read_options=pyarrow.csv.ReadOptions(column_names=header, block_size=_THREAD_BYTES),
+            pa.BufferReader(block),
+            read_options=pyarrow.csv.ReadOptions(column_names=header, block_size=len(block), use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types={name: pa.float64() if name.isdigit() else _type_of(name) for name in header},
@@ -285,24 +285,23 @@ def _plainly_parsed(path: Path, block: _Block, first_line: int, header: list[str
     has_blank_line = any("" in chunk.dictionary.to_pylist() for chunk in table.column("ans").chunks)
     if has_blank_line or (numbers is not None and not np.isfinite(numbers).all()):
         return None
-    texts = {name: table.column(name) for name in header if not name.isdigit()}
-    return Table(path, header, texts, numbers, np.arange(first_line, first_line + table.num_rows))
+    return _Plain({name: table.column(name) for name in header if not name.isdigit()}, numbers)
 
 
 def _numbers(table: "pa.Table") -> NDArray[np.float64] | None:
     """Return the columns of a table, float64 [N, K], None where it has none."""
     if not table.num_columns:
         return None
-    # Neither this nor from_dlpack imports pandas, as to_numpy does.
-    return np.concatenate([batch.to_tensor().to_numpy() for batch in table.to_batches()])
+    (batch,) = table.combine_chunks().to_batches()
+    return np.asarray(batch.to_tensor().to_numpy())  # that of a column would import pandas
 
 
-def _carefully_parsed(path: Path, block: _Block, first_line: int, header: list[str]) -> Table:
+def _carefully_parsed(path: Path, block: bytes, first_line: int, header: list[str]) -> Table:
     """Return the rows of any block, of which there may be none, or raise at its first fault."""
     import pyarrow as pa
 
     lines, rows = [], []
-    for line, cells in _split(path, _text(path, bytes(block.memory())), first_line):
+    for line, cells in _split(path, _text(path, block), first_line):
         if len(cells) != len(header):
             raise fault(path, line, f"the row has {len(cells)} cells; the header has {len(header)}")
         lines.append(line)

@@ -86,8 +86,10 @@ def evaluate(config: EvaluateConfig, _: Mapping[str, str]) -> int:
 
 def vote(config: VoteConfig, _: Mapping[str, str]) -> int:
     """Vote over files of predictions and print how far they agree."""
+    from maskkit.arithmetic.allocator import keep_memory
     from maskkit.cli.voting import run_vote
 
+    keep_memory()
     run_vote(config, installed())
     return 0
 

@@ -99,7 +99,7 @@ def side_by_side(
             temporary files has no room.
     """
     first = _FirstIds(columns[0].file.path)
-    sizes = [column.file.path.stat().st_size for column in columns]
+    sizes = [column.file.num_bytes for column in columns]
     with ExitStack() as stack:
         stores, spaces = [], []
         for number, column in enumerate(columns):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from maskkit.errors import PredictionError, UsageError
 from maskkit.files import replacing
 from maskkit.labels import NUM_CLASSES, VIEWS, View
-from maskkit.tables import Table, fault, read_blocks, read_header, read_table
+from maskkit.tables import CsvFile, Table, fault, read_blocks, read_header, read_table
 
 __all__ = ["Floats", "Integers", "PredictionFile", "Predictions", "Space", "notice_of_run"]
 __all__ += ["open_predictions", "read_predictions", "softmax", "write_hard", "write_soft", "writing"]
@@ -123,9 +123,19 @@ class Predictions:
 class PredictionFile:
     """A file of predictions of which the header is read; `view` as that of `Predictions`."""
 
-    path: Path
+    source: CsvFile
     header: list[str]
     view: View | None
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return self.source.path
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of the file."""
+        return self.source.num_bytes
 
     @property
     def num_classes(self) -> int | None:
@@ -140,7 +150,7 @@ class PredictionFile:
         Raises:
             PredictionError: what is wrong, on which line of which file, and what is valid.
         """
-        for table in read_blocks(self.path, [self.header], hint=_VALID, on_read=on_read):
+        for table in read_blocks(self.source, [self.header], hint=_VALID, on_read=on_read):
             yield _predictions(table, self.view)
 
 
@@ -150,9 +160,9 @@ def open_predictions(path: Path | str) -> PredictionFile:
     Raises:
         PredictionError: the file cannot be read, or has another header.
     """
-    path = Path(path)
-    header = read_header(path, _HEADERS, hint=_VALID)
-    return PredictionFile(path, header, _view_of(path, header))
+    source = CsvFile.at(Path(path))
+    header = read_header(source, _HEADERS, hint=_VALID)
+    return PredictionFile(source, header, _view_of(source.path, header))
 
 
 def read_predictions(path: Path | str) -> Predictions:

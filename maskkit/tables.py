@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from maskkit.errors import PredictionError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Table", "fault", "read_blocks", "read_header", "read_table"]
+__all__ = ["CsvFile", "Table", "fault", "read_blocks", "read_header", "read_table"]
 
 _BLOCK_BYTES = 2 * 2**20
 _MOST_THREADS = 8
@@ -34,6 +34,40 @@ _MOST_OF_HEADER = 2**16
 _LONGEST_ROW = 2**25
 _CLASS_COLUMNS = ("ans", "truth")
 _MARK = b"\xef\xbb\xbf"  # the byte-order mark of UTF-8
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """A file that can be read more than once; `content` is what a pipe held, None of any other file."""
+
+    path: Path
+    content: bytes | None
+
+    @classmethod
+    def at(cls, path: Path) -> "CsvFile":
+        """Return the file at a path.
+
+        Raises:
+            PredictionError: it is a folder, or cannot be read.
+        """
+        with _explained(path):
+            return cls(path, path.read_bytes() if path.is_fifo() or path.is_char_device() else None)
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of the file."""
+        with _explained(self.path):
+            return self.path.stat().st_size if self.content is None else len(self.content)
+
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """Yield the open file.
+
+        Raises:
+            PredictionError: it is a folder, or cannot be read.
+        """
+        with _explained(self.path), self.path.open("rb") if self.content is None else io.BytesIO(self.content) as file:
+            yield file
 
 
 @dataclass(frozen=True)
@@ -114,22 +148,21 @@ def read_table(path: Path, headers: Sequence[list[str]], *, hint: str) -> Table:
         PredictionError: the file cannot be read, has another header (the hint says which are valid), or a row has
             more or fewer cells.
     """
-    with _opened(path) as file:
-        num_bytes = file.seek(0, os.SEEK_END) + 1
-    return next(read_blocks(path, headers, hint=hint, num_bytes=num_bytes))
+    file = CsvFile.at(path)
+    return next(read_blocks(file, headers, hint=hint, num_bytes=file.num_bytes + 1))
 
 
-def read_header(path: Path, headers: Sequence[list[str]], *, hint: str) -> list[str]:
+def read_header(file: CsvFile, headers: Sequence[list[str]], *, hint: str) -> list[str]:
     """Return the header of a table, and read no further than that needs.
 
     Raises:
         PredictionError: as `read_table` does.
     """
-    return _read_start(path, headers, hint).header
+    return _read_start(file, headers, hint).header
 
 
 def read_blocks(
-    path: Path,
+    file: CsvFile,
     headers: Sequence[list[str]],
     *,
     hint: str,
@@ -143,9 +176,9 @@ def read_blocks(
     Raises:
         PredictionError: as `read_table` does, when it comes to the fault.
     """
-    start = _read_start(path, headers, hint)
+    path, start = file.path, _read_start(file, headers, hint)
     line, has_rows = start.line, False
-    for block, plain in _plainly_parsed(_blocks(path, start.offset, num_bytes, on_read), start.header):
+    for block, plain in _plainly_parsed(_blocks(file, start.offset, num_bytes, on_read), start.header):
         if plain is None:
             part = _carefully_parsed(path, block, line, start.header)
             line += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
@@ -172,9 +205,10 @@ class _Start(NamedTuple):
     line: int
 
 
-def _read_start(path: Path, headers: Sequence[list[str]], hint: str) -> _Start:
-    with _opened(path) as file:
-        first_bytes = file.read(_MOST_OF_HEADER)
+def _read_start(file: CsvFile, headers: Sequence[list[str]], hint: str) -> _Start:
+    path = file.path
+    with file.opened() as stream:
+        first_bytes = stream.read(_MOST_OF_HEADER)
     offset = len(_MARK) if first_bytes.startswith(_MARK) else 0
     line, header = 0, None
     for line, text in enumerate(first_bytes[offset:].splitlines(keepends=True), start=1):
@@ -201,22 +235,22 @@ def _header_fault(header: list[str], headers: Sequence[list[str]]) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the system raises into an error that names the file."""
     if path.is_dir():
         raise PredictionError(f"{path} is a folder; a CSV file of predictions is needed")
     try:
-        with path.open("rb") as file:
-            yield file
+        yield
     except OSError as error:
         raise PredictionError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _blocks(path: Path, offset: int, num_bytes: int, on_read: Callable[[int], None] | None) -> Iterator[bytes]:
+def _blocks(file: CsvFile, offset: int, num_bytes: int, on_read: Callable[[int], None] | None) -> Iterator[bytes]:
     """Yield parts of a file from a byte on; each ends where a row does."""
     rest = b""
-    with _opened(path) as file:
-        file.seek(offset)
-        while data := file.read(num_bytes):
+    with file.opened() as stream:
+        stream.seek(offset)
+        while data := stream.read(num_bytes):
             block = rest + data
             end = _end_of_rows(block) if len(data) == num_bytes else len(block)
             if not end and len(block) > _LONGEST_ROW:  # no row, but a quote that nothing closes
@@ -225,7 +259,7 @@ def _blocks(path: Path, offset: int, num_bytes: int, on_read: Callable[[int], No
             if end:
                 yield block[:end]
             if on_read is not None:
-                on_read(file.tell())
+                on_read(stream.tell())
     if rest:
         yield rest
 

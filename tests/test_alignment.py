@@ -1,5 +1,7 @@
 """Files whose rows stand in different orders: they are brought into one, also where memory could not hold them."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from maskkit.builtin.votes import hard, soft
 from maskkit.ensemble import counting, read_words, vote
 from maskkit.errors import PredictionError
 from maskkit.predictions import read_predictions, write_hard, write_soft, writing
-from maskkit.tables import read_blocks, read_table
+from maskkit.tables import CsvFile, read_blocks, read_table
 
 quick = settings(max_examples=40, deadline=None)
 HEADER = ["ImageID", "ans"]
@@ -67,7 +69,7 @@ def test_the_parts_of_a_table_are_the_whole_of_it(
         write(ids, np.zeros(len(ids), dtype=np.int64))
     path.write_bytes(path.read_bytes()[:-1] + ending.encode())
     whole = read_table(path, [HEADER], hint="")
-    parts = list(read_blocks(path, [HEADER], hint="", num_bytes=num_bytes))
+    parts = list(read_blocks(CsvFile.at(path), [HEADER], hint="", num_bytes=num_bytes))
     assert whole.texts("ImageID") == ids
     assert [text for part in parts for text in part.texts("ImageID")] == ids
     assert [line for part in parts for line in part.lines] == list(whole.lines)
@@ -81,6 +83,17 @@ def test_a_fault_far_down_a_file_is_on_its_line(tmp_path: Path, row: str) -> Non
     with pytest.raises(PredictionError) as caught:
         vote(read_words([path]), hard(), from_answers=True)
     assert str(caught.value).startswith(f"{path}, line 2000002: " if "\xff" not in row else f"{path} is not text")
+
+
+def test_what_comes_through_pipes_votes_as_files_do(tmp_path: Path) -> None:
+    pipes = [tmp_path / "first", tmp_path / "second"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    texts = ["ImageID,ans\na,3\nb,4\n", "ImageID,ans\nb,4\na,3\n"]
+    with ThreadPoolExecutor(2) as pool:
+        pool.map(Path.write_text, pipes, texts)
+        result = vote(read_words(pipes), hard(), from_answers=True)
+    assert (result.ids, result.ans.tolist()) == (["a", "b"], [3, 4])
 
 
 @pytest.fixture(scope="module")

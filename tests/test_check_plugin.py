@@ -145,7 +145,7 @@ def test_an_installed_plugin_is_checked_by_its_name_or_its_distributions(maskkit
     for name in ("guest", "maskkit-guest"):
         outcome = maskkit("check-plugin", name, env=env)
         assert outcome.out.startswith("guest  maskkit-guest 2.0  "), outcome
-        assert outcome.out.endswith("\n18 checks: 18 passed, 0 failed\n")
+        assert outcome.out.endswith("\n19 checks: 19 passed, 0 failed\n")
         assert outcome.code == 0
     (tmp_path / "guest").mkdir()  # a folder without a pyproject.toml hides no plugin of its name
     assert maskkit("check-plugin", "guest", env=env).code == 0
@@ -208,14 +208,14 @@ def test_pytest_runs_a_test_for_each_check(tmp_path: Path, environment: dict[str
     outcome = pytest_in(folder, environment, 'maskkit_plugin = "."\n')
     assert outcome.code == 0, outcome.out
     assert "test_it_keeps_the_contracts[vote broken: the order of files does not matter] PASSED" in outcome.out
-    assert "18 passed" in outcome.out
+    assert "19 passed" in outcome.out
 
 
 def test_pytest_shows_the_sentence_of_a_check_that_fails(tmp_path: Path, environment: dict[str, str]) -> None:
     folder = write_component(tmp_path, "vote", vote("probabilities[0]"))
     outcome = pytest_in(folder, environment, f'maskkit_plugin = "../{folder.name}"\n')
     assert outcome.code == 1
-    assert "1 failed, 17 passed" in outcome.out
+    assert "1 failed, 18 passed" in outcome.out
     assert "the order of the files must not matter, since their weights move along" in outcome.out
 
 

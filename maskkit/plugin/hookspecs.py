@@ -235,14 +235,16 @@ def maskkit_votes() -> Iterable[Component]:
     '''Offer rules of voting.
 
     `maskkit vote A.csv B.csv --how=NAME --out=vote.csv` votes by one. `from_answers=True` says that it takes files of
-    answers, as rows of one 1, beside files of probabilities.
+    answers, as rows of one 1, beside files of probabilities; `rowwise=True` that it scores each image by its own rows
+    alone: then it is given some images at a time, and files may be larger than the memory.
 
     Example:
         from maskkit import Component, hookimpl
 
         @hookimpl
         def maskkit_votes():
-            yield Component(name="geometric", target="my_plugin:geometric", summary="Geometric mean")
+            target = "my_plugin:geometric"
+            yield Component(name="geometric", target=target, summary="Geometric mean", rowwise=True)
 
         def geometric():
             """Return the weighted geometric mean."""

@@ -242,7 +242,8 @@ def test_an_interrupted_search_ends_at_once(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         find_bad_images([str(tmp_path / "a.png")] * 20_000, thorough=True, on_progress=interrupt)
-    assert told == [(1, 20_000)]
+    ((done, total),) = told
+    assert (done < 100, total) == (True, 20_000)
 
 
 def write_profiles(place: Path, names: list[str]) -> list[str]:

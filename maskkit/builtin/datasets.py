@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -25,6 +26,7 @@ _LEAK = (
     "MaskSplitByProfileDataset splits by person."
 )
 _NUM_SHOWN = 10
+_PROFILES_AT_A_TIME = 1000  # whose texts a table holds in less memory than Python does
 _INFO_FORM = "It must be a CSV file in UTF-8 with one column ImageID."
 
 
@@ -37,6 +39,11 @@ class _Profile:
     person: str
     gender: int
     age: int
+
+    def row(self, name: str) -> tuple[Any, ...]:
+        """Return the row of one of its photos in the table; -1 stands for a mask that the name does not say."""
+        mask = _MASKS.get(_stem(name), -1)
+        return f"{self.path}{os.sep}{name}", f"{self.name}/{name}", self.person, mask, self.gender, self.age
 
 
 def mask_split_by_profile(data_dir: Path | None) -> Samples:
@@ -122,20 +129,23 @@ def _eval_beside(root: Path) -> Path | None:
 def _read_photos(root: Path) -> pd.DataFrame:
     """Return the labelled table of the photos of all profiles, sorted by (folder, file)."""
     profiles = _read_profiles(root)
-    photos = [(profile, name) for profile in profiles for name in find_images(profile.path)]
-    _check_photos(profiles, photos)
-    rows = [
-        (
-            f"{profile.path}{os.sep}{name}",
-            f"{profile.name}/{name}",
-            profile.person,
-            _MASKS[_stem(name)],
-            profile.gender,
-            profile.age,
+    tables, empty, unknown = [], [], []
+    for start in range(0, len(profiles), _PROFILES_AT_A_TIME):
+        rows: list[tuple[Any, ...]] = []
+        for profile in profiles[start : start + _PROFILES_AT_A_TIME]:
+            names = find_images(profile.path)
+            if not names:
+                empty.append(profile.name)
+            unknown += [f"{profile.name}/{name}" for name in names if _stem(name) not in _MASKS]
+            rows += [profile.row(name) for name in names]
+        tables.append(pd.DataFrame(rows, columns=["path", "sample", "person", "mask", "gender", "age"]))
+    if empty:
+        raise _faults("profiles hold no image", empty, hint="Fill these folders, or take them out.")
+    if unknown:
+        raise _faults(
+            "images have a name that says no mask", unknown, hint="Valid are mask1..mask5, incorrect_mask and normal."
         )
-        for profile, name in photos
-    ]
-    return pd.DataFrame(rows, columns=["path", "sample", "person", "mask", "gender", "age"])
+    return pd.concat(tables, ignore_index=True)
 
 
 def _read_profiles(root: Path) -> list[_Profile]:
@@ -188,18 +198,6 @@ def _check_profiles(profiles: Sequence[_Profile]) -> None:
     ]
     if torn:
         raise _faults("ids have two genders or ages", torn, hint="Give one of them an id of its own, such as 000001-1.")
-
-
-def _check_photos(profiles: Sequence[_Profile], photos: Sequence[tuple[_Profile, str]]) -> None:
-    filled = {profile.path for profile, _ in photos}
-    empty = [profile.name for profile in profiles if profile.path not in filled]
-    if empty:
-        raise _faults("profiles hold no image", empty, hint="Fill these folders, or take them out.")
-    unknown = [f"{profile.name}/{name}" for profile, name in photos if _stem(name) not in _MASKS]
-    if unknown:
-        raise _faults(
-            "images have a name that says no mask", unknown, hint="Valid are mask1..mask5, incorrect_mask and normal."
-        )
 
 
 def _stem(name: str) -> str:

@@ -75,7 +75,8 @@ def make_room(num_bytes: int) -> None:
 
 
 def clear_cache() -> list[CacheFile]:
-    """Remove all whole files, and return them."""
+    """Remove all whole files, and return them; also forget which images were found whole."""
+    shutil.rmtree(user_cache() / "checked", ignore_errors=True)
     _sweep()
     found = cache_files()
     for one in found:

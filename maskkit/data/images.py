@@ -50,6 +50,7 @@ _UPRIGHT = {  # by the orientation that a camera noted
     8: Image.Transpose.ROTATE_90,
 }
 _NUM_THREADS = 8  # for folders on a network, whose files are slow to open; on a local disk one does as well
+_AT_A_TIME = 32  # so that threads hand over few results
 _NUM_SHOWN = 10
 
 
@@ -106,15 +107,16 @@ def find_bad_images(
         missing, empty, no image or cut short, and decode only what these leave in doubt.
     on_progress: is told (files read, files in all).
     """
-    bad = {}
+    bad: dict[str, str] = {}
+    done = 0
     pool = ThreadPoolExecutor(_NUM_THREADS)
     try:
-        causes = pool.map(partial(_fault, thorough=thorough), paths)
-        for number, (path, cause) in enumerate(zip(paths, causes, strict=True), start=1):
-            if cause:
-                bad[path] = cause
+        parts = [paths[start : start + _AT_A_TIME] for start in range(0, len(paths), _AT_A_TIME)]
+        for part, found in zip(parts, pool.map(partial(_faults, thorough=thorough), parts), strict=True):
+            bad |= found
+            done += len(part)
             if on_progress:
-                on_progress(number, len(paths))
+                on_progress(done, len(paths))
     finally:
         pool.shutdown(cancel_futures=True)  # whoever interrupts does not wait for the rest
     return bad
@@ -133,6 +135,11 @@ def check_headers(paths: Sequence[str], *, on_progress: Callable[[int, int], Non
             + first_few((f"{path}: {cause}" for path, cause in bad.items()), "\n  "),
             hint="Replace these files, or take them out.",
         )
+
+
+def _faults(paths: Sequence[str], *, thorough: bool) -> dict[str, str]:
+    causes = ((path, _fault(path, thorough=thorough)) for path in paths)
+    return {path: cause for path, cause in causes if cause}
 
 
 def _fault(path: str, *, thorough: bool) -> str:

@@ -1,7 +1,5 @@
 """Prepared images that are kept, so that a file is read and decoded once: in memory by a run, or on disk by all."""
 
-import hashlib
-import json
 import os
 import warnings
 import weakref
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskkit.data.cache_files import MOST_BYTES, cache_folder, make_room, new_file_beside
+from maskkit.data.fingerprint import fingerprint
 from maskkit.errors import DataError
 
 __all__ = ["KeptImages", "fits_in_memory", "kept_on_disk"]
@@ -71,7 +70,7 @@ def kept_on_disk(
         DataError: the disk has no room, the cache folder cannot be written, or an image is gone.
     """
     shape = (len(paths), 3, *size)
-    path = cache_folder() / f"{_fingerprint(paths, size, recipe)}.npy"
+    path = cache_folder() / f"{fingerprint(paths, [recipe, size, PIL.__version__])}.npy"
     stored = _read(path, shape)
     if stored is not None and _are_as_prepared(stored, paths, prepared):
         with suppress(OSError):  # it has just made room, or is another user's
@@ -137,17 +136,6 @@ def _read(path: Path, shape: Shape) -> Tensor | None:
 def _are_as_prepared(stored: Tensor, paths: Sequence[str], prepared: Callable[[str], Tensor]) -> bool:
     rows = np.linspace(0, len(paths) - 1, min(_NUM_COMPARED, len(paths))).astype(int)
     return all(torch.equal(stored[row], prepared(paths[row])) for row in rows.tolist())
-
-
-def _fingerprint(paths: Sequence[str], size: tuple[int, int], recipe: Mapping[str, Any]) -> str:
-    found = hashlib.sha256(json.dumps([recipe, size, PIL.__version__], sort_keys=True).encode())
-    for path in paths:
-        try:
-            facts = Path(path).stat()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}") from error
-        found.update(json.dumps([str(Path(path).absolute()), facts.st_size, facts.st_mtime_ns]).encode())
-    return found.hexdigest()[:32]
 
 
 def fits_in_memory(count: int, size: tuple[int, int]) -> bool:

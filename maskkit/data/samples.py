@@ -1,8 +1,9 @@
 """The table of images that a data set gives: one row an image."""
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -57,12 +58,12 @@ class Samples:
     @property
     def paths(self) -> list[str]:
         """The file of each image."""
-        return [str(path) for path in self.table["path"]]
+        return list(map(str, self.table["path"].tolist()))
 
     @property
     def names(self) -> list[str]:
         """The unique name of each image."""
-        return [str(name) for name in self.table["sample"]]
+        return list(map(str, self.table["sample"].tolist()))
 
     @property
     def answers(self) -> NDArray[np.int64]:
@@ -96,7 +97,7 @@ class Samples:
         gender = answers // 3 % 2
         if self.unit == "image":
             return assign_folds(self.names, (answers, gender), val_ratio=val_ratio, seed=seed)
-        people = [str(person) for person in self.table["person"]]
+        people = list(map(str, self.table["person"].tolist()))
         return assign_folds(people, (answers % 6, gender), val_ratio=val_ratio, seed=seed)
 
 
@@ -114,7 +115,7 @@ def _check(table: pd.DataFrame) -> None:
     repeated = table["sample"][table["sample"].duplicated()].unique()
     if len(repeated):
         raise DataError(f"{len(repeated)} samples stand in the table more than once: {first_few(repeated)}")
-    relative = [path for path in table["path"] if not PurePath(path).is_absolute()]
+    relative = [path for path in table["path"].tolist() if not os.path.isabs(path)]  # noqa: PTH117  many paths
     if relative:
         raise DataError(f"{len(relative)} paths are not absolute: {first_few(relative)}")
     if present:
@@ -123,7 +124,7 @@ def _check(table: pd.DataFrame) -> None:
 
 def _check_text(table: pd.DataFrame, columns: list[str]) -> None:
     for name in columns:
-        wrong = [repr(value) for value in table[name] if not isinstance(value, str) or not value]
+        wrong = [repr(value) for value in table[name].tolist() if not isinstance(value, str) or not value]
         if wrong:
             raise DataError(f"{name} is not text in {len(wrong)} rows: {first_few(wrong)}")
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from maskkit.config import TrainConfig
-from maskkit.data.images import check_headers, find_bad_images
+from maskkit.data.checked import check_once
+from maskkit.data.images import find_bad_images
 from maskkit.data.samples import Samples
 from maskkit.errors import PluginError, UsageError
 from maskkit.plugin.part import Part
@@ -81,7 +82,7 @@ def bad_images(paths: Sequence[str], on_bad_image: Literal["error", "skip"]) -> 
     with _progress("checking images") as on_progress:
         if on_bad_image == "skip":
             return find_bad_images(paths, thorough=True, on_progress=on_progress)
-        check_headers(paths, on_progress=on_progress)
+        check_once(paths, on_progress=on_progress)
         return {}
 
 

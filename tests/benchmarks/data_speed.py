@@ -113,7 +113,7 @@ def stages_of(race: Race) -> Iterator[list[str]]:
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        torch.nn.functional.cross_entropy(classifier.logits(pixels), answers).backward()
+        torch.autograd.backward(torch.nn.functional.cross_entropy(classifier.logits(pixels), answers))
         optimizer.step()
 
     def augmented(make: Callable[..., Any]) -> Callable[[], Any]:

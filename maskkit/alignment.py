@@ -1,7 +1,9 @@
 """Files of predictions side by side: the rows of all in the order of the first, read once, whatever their own order.
 
-align(predictions)                    files that are in memory
-with side_by_side(files) as aligned   files that need not fit: what is more than some megabytes waits on disk
+    align(first, other)                     two files that are in memory
+    with side_by_side(columns) as aligned   files that need not fit: more than some megabytes wait on disk
+
+Every file must hold the ids of the first one, each once.
 """
 
 import tempfile

@@ -1,4 +1,8 @@
-"""Reading images: which files count, whether they can be read, and one RGB picture of whatever a file holds."""
+"""Reading images: which files count, whether they can be read, and one RGB picture of whatever a file holds.
+
+Pillow decodes. Of the competition's photos simplejpeg and torchvision give the same pixels in three quarters of the
+time, but a Pillow image must be made of them, so that decoding and preparing gain 4 to 6 %, once for each photo.
+"""
 
 import errno
 import os

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from maskkit.data.augmentation import Augmentation, Draws, per_sample
     from maskkit.data.images import find_images, open_image
+    from maskkit.data.profiles import MASK_OF_SHOT, OLDEST, PROFILE_FORM, Profile, find_profiles, shot_of
     from maskkit.data.samples import Samples
     from maskkit.engine.trained import TrainedRun, load_run
     from maskkit.engine.weights import fetch_weights
@@ -29,7 +30,11 @@ _HOMES = {
     "Draws": "maskkit.data.augmentation",
     "EpochEnd": "maskkit.reporting.events",
     "EpochStart": "maskkit.reporting.events",
+    "MASK_OF_SHOT": "maskkit.data.profiles",
     "Mistake": "maskkit.reporting.events",
+    "OLDEST": "maskkit.data.profiles",
+    "PROFILE_FORM": "maskkit.data.profiles",
+    "Profile": "maskkit.data.profiles",
     "Reporter": "maskkit.reporting.reporter",
     "RunEnd": "maskkit.reporting.events",
     "RunStart": "maskkit.reporting.events",
@@ -40,22 +45,28 @@ _HOMES = {
     "confusion_figure": "maskkit.reporting.figures",
     "fetch_weights": "maskkit.engine.weights",
     "find_images": "maskkit.data.images",
+    "find_profiles": "maskkit.data.profiles",
     "hookimpl": "maskkit.plugin.hookspecs",
     "load_run": "maskkit.engine.trained",
     "mistakes_figure": "maskkit.reporting.figures",
     "open_image": "maskkit.data.images",
     "per_sample": "maskkit.data.augmentation",
     "replacing": "maskkit.files",
+    "shot_of": "maskkit.data.profiles",
     "user_cache": "maskkit.files",
 }
 
 __all__ = [
+    "MASK_OF_SHOT",
+    "OLDEST",
+    "PROFILE_FORM",
     "Augmentation",
     "Component",
     "Draws",
     "EpochEnd",
     "EpochStart",
     "Mistake",
+    "Profile",
     "Reporter",
     "RunEnd",
     "RunStart",
@@ -67,12 +78,14 @@ __all__ = [
     "confusion_figure",
     "fetch_weights",
     "find_images",
+    "find_profiles",
     "hookimpl",
     "load_run",
     "mistakes_figure",
     "open_image",
     "per_sample",
     "replacing",
+    "shot_of",
     "user_cache",
 ]
 

@@ -2,25 +2,18 @@
 
 import csv
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from maskkit import Samples, find_images
+from maskkit import MASK_OF_SHOT, OLDEST, PROFILE_FORM, Profile, Samples, find_images, find_profiles, shot_of
 from maskkit.errors import DataError, UsageError
-from maskkit.labels import GENDER
 
 __all__ = ["mask_base", "mask_split_by_profile", "test_dataset"]
 
-_PROFILE = re.compile(r"(?P<person>.+?)_(?P<gender>male|female)_(?P<race>.+)_(?P<age>[0-9]+)", re.IGNORECASE)
-_PROFILE_FORM = "<id>_<male|female>_<race>_<age>, such as 000001_female_Asian_45"
-_OLDEST = 120
-_MASKS = {"mask1": 0, "mask2": 0, "mask3": 0, "mask4": 0, "mask5": 0, "incorrect_mask": 1, "normal": 2}
 _LEAK = (
     "MaskBaseDataset splits by image: photos of one person fall on both sides, so the validation score is too good. "
     "MaskSplitByProfileDataset splits by person."
@@ -28,22 +21,6 @@ _LEAK = (
 _NUM_SHOWN = 10
 _PROFILES_AT_A_TIME = 1000  # whose texts a table holds in less memory than Python does
 _INFO_FORM = "It must be a CSV file in UTF-8 with one column ImageID."
-
-
-@dataclass(frozen=True)
-class _Profile:
-    """One folder of photos of one person."""
-
-    path: str
-    name: str
-    person: str
-    gender: int
-    age: int
-
-    def row(self, name: str) -> tuple[Any, ...]:
-        """Return the row of one of its photos in the table; -1 stands for a mask that the name does not say."""
-        mask = _MASKS.get(_stem(name), -1)
-        return f"{self.path}{os.sep}{name}", f"{self.name}/{name}", self.person, mask, self.gender, self.age
 
 
 def mask_split_by_profile(data_dir: Path | None) -> Samples:
@@ -99,9 +76,9 @@ def test_dataset(  # it tests nothing, whatever its name makes of it
 
 def _where_else(folder: Path) -> str:
     """Return a hint for a folder without images, in words that suit each of the flags that may have named it."""
-    inner = [name for name, _ in _subfolders(folder)]
+    profiles, inner = find_profiles(folder)
     advice = "Give a folder that itself holds images, or one with an info.csv and images/."
-    if any(_PROFILE.fullmatch(name) for name in inner):
+    if profiles:
         return f"It holds profiles to train on. {advice}"
     return f"It holds folders: {', '.join(inner[:_NUM_SHOWN])}. {advice}" if inner else advice
 
@@ -136,8 +113,8 @@ def _read_photos(root: Path) -> pd.DataFrame:
             names = find_images(profile.path)
             if not names:
                 empty.append(profile.name)
-            unknown += [f"{profile.name}/{name}" for name in names if _stem(name) not in _MASKS]
-            rows += [profile.row(name) for name in names]
+            unknown += [f"{profile.name}/{name}" for name in names if shot_of(name) not in MASK_OF_SHOT]
+            rows += [_row(profile, name) for name in names]
         tables.append(pd.DataFrame(rows, columns=["path", "sample", "person", "mask", "gender", "age"]))
     if empty:
         raise _faults("profiles hold no image", empty, hint="Fill these folders, or take them out.")
@@ -148,15 +125,16 @@ def _read_photos(root: Path) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _read_profiles(root: Path) -> list[_Profile]:
-    profiles, strangers = [], []
-    for name, path in _subfolders(root):
-        if found := _PROFILE.fullmatch(name):
-            gender = GENDER.classes.index(found["gender"].lower())
-            profiles.append(_Profile(path, name, found["person"], gender, int(found["age"])))
-        else:
-            strangers.append(name)
-    form = f"A profile is a folder named {_PROFILE_FORM}."
+def _row(profile: Profile, name: str) -> tuple[Any, ...]:
+    """Return the row of a photo in the table; -1 stands for a mask that its name does not say."""
+    mask = MASK_OF_SHOT.get(shot_of(name), -1)
+    path = f"{profile.path}{os.sep}{name}"
+    return path, f"{profile.name}/{name}", profile.person, mask, profile.gender, profile.age
+
+
+def _read_profiles(root: Path) -> list[Profile]:
+    profiles, strangers = find_profiles(root)
+    form = f"A profile is a folder named {PROFILE_FORM}."
     if strangers:
         raise _faults(f"folders in {root} are no profiles", strangers, hint=_better_folder(root) or form)
     if not profiles:
@@ -165,29 +143,20 @@ def _read_profiles(root: Path) -> list[_Profile]:
     return profiles
 
 
-def _subfolders(root: Path) -> list[tuple[str, str]]:
-    """Return (name, path) of the folders that are not hidden, sorted by name; links to folders count."""
-    try:
-        with os.scandir(root) as entries:
-            return sorted((one.name, one.path) for one in entries if not one.name.startswith(".") and one.is_dir())
-    except OSError as error:
-        raise DataError(f"the folder {root} cannot be listed: {error.strerror}") from error
-
-
 def _better_folder(root: Path) -> str:
     """Return a hint that names the folder of profiles near `root`, or "" when there is none."""
-    if _PROFILE.fullmatch(root.name):
+    if Profile.parse(root.name) is not None:
         return f"This is one profile; give the folder that holds them all: --data_dir={root.parent}"
     for folder in (root / "images", root / "train" / "images"):
-        if folder.is_dir() and any(_PROFILE.fullmatch(name) for name, _ in _subfolders(folder)):
+        if folder.is_dir() and find_profiles(folder)[0]:
             return f"The profiles are one folder further in: --data_dir={folder}"
     return ""
 
 
-def _check_profiles(profiles: Sequence[_Profile]) -> None:
-    ages = [profile.name for profile in profiles if not 1 <= profile.age <= _OLDEST]
+def _check_profiles(profiles: Sequence[Profile]) -> None:
+    ages = [profile.name for profile in profiles if not 1 <= profile.age <= OLDEST]
     if ages:
-        raise _faults(f"profiles have an age outside 1..{_OLDEST}", ages, hint=f"A profile is named {_PROFILE_FORM}.")
+        raise _faults(f"profiles have an age outside 1..{OLDEST}", ages, hint=f"A profile is named {PROFILE_FORM}.")
     folders = defaultdict(list)
     for profile in profiles:
         folders[profile.person].append(profile)
@@ -198,10 +167,6 @@ def _check_profiles(profiles: Sequence[_Profile]) -> None:
     ]
     if torn:
         raise _faults("ids have two genders or ages", torn, hint="Give one of them an id of its own, such as 000001-1.")
-
-
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0].lower()
 
 
 def _read_image_ids(table: Path) -> list[str]:

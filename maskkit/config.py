@@ -275,6 +275,17 @@ class CheckPluginConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckConfig:
+    """Look for all that is wrong or odd in a folder of photos, before hours of training."""
+
+    data_dir: Path = flag(
+        MISSING, "Folder of profiles, such as train/images; a train.csv beside it is compared.", word=True
+    )
+    sheet: Path | None = flag(None, "Write some photos of every class as a picture, FILE.png.")
+    format: Literal["table", "json"] = flag("table", "For people or for programs.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CacheConfig:
     """List the files in which runs share prepared images, --cache=disk, and how much they take."""
 

@@ -4,6 +4,7 @@ from maskkit.cli import commands
 from maskkit.cli.command import Command
 from maskkit.config import (
     CacheConfig,
+    CheckConfig,
     CheckPluginConfig,
     EvaluateConfig,
     ListPluginsConfig,
@@ -80,6 +81,12 @@ COMMANDS = {
             CheckPluginConfig,
             commands.check_plugin,
             ("maskkit check-plugin .", "maskkit check-plugin maskkit-hello --data_dir=train/images"),
+        ),
+        Command(
+            "check",
+            CheckConfig,
+            commands.check,
+            ("maskkit check train/images --sheet=photos.png", "maskkit check train/images --format=json"),
         ),
         Command("cache", CacheConfig, commands.cache, ("maskkit cache", "maskkit cache --clear")),
         Command("version", VersionConfig, commands.version, ("maskkit version",)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import maskkit
 from maskkit.config import (
     CacheConfig,
+    CheckConfig,
     CheckPluginConfig,
     EvaluateConfig,
     ListPluginsConfig,
@@ -125,6 +126,13 @@ def check_plugin(config: CheckPluginConfig, _: Mapping[str, str]) -> int:
     """Run every check of a plugin and print what came of it."""
     _prepare_process()
     from maskkit.cli.checking import check_and_print
+
+    return check_and_print(config)
+
+
+def check(config: CheckConfig, _: Mapping[str, str]) -> int:
+    """Print what is wrong in a folder of photos."""
+    from maskkit.cli.doctor import check_and_print
 
     return check_and_print(config)
 

@@ -12,14 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from maskkit.errors import DataError
 
-__all__ = ["IMAGE_ENDINGS", "MAX_PIXELS", "check_headers", "find_bad_images", "find_images", "first_few"]
-__all__ += ["is_image_name", "open_image"]
+__all__ = ["IMAGE_ENDINGS", "MAX_PIXELS", "Look", "check_headers", "find_bad_images", "find_images", "first_few"]
+__all__ += ["is_image_name", "look_at", "open_image"]
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp")
 MAX_PIXELS = 89_478_485  # where Pillow begins to speak of a decompression bomb: a quarter of a gigabyte decoded
@@ -100,6 +101,32 @@ def open_image(path: str | Path) -> Image.Image:
         raise DataError(
             f"the image {path} cannot be read: {cause}", hint="Replace the file, or take it out."
         ) from error
+
+
+class Look(NamedTuple):
+    """What a file holds: why it cannot be read, "" when it can; its width and height; its mode; a small grey picture.
+
+    is_turned: whether the camera was not held upright.
+    """
+
+    cause: str
+    size: tuple[int, int] = (0, 0)
+    mode: str = ""
+    is_turned: bool = False
+    small: Image.Image | None = None
+
+
+def look_at(path: str, side: int) -> Look:
+    """Decode a file as small as its format can, and return what it holds, with a picture of `side` x `side`."""
+    try:
+        with _opened(path) as image:
+            size, mode = image.size, image.mode
+            image.draft("L", (side, side))  # a JPEG is then decoded in eighths, by the same reading of all its bytes
+            small = _to_rgb(image).convert("L").resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2)
+            turn = _UPRIGHT.get(_orientation(image))
+            return Look("", size, mode, turn is not None, small if turn is None else small.transpose(turn))
+    except Exception as error:  # noqa: BLE001  damaged bytes make Pillow raise nearly anything, and all of it is reported
+        return Look(_cause(path, error))
 
 
 def find_bad_images(

@@ -42,8 +42,10 @@ def test_commands_for_bigger_machines_are_understood(line: str) -> None:
     program, name, *tokens = shlex.split(line)
     assert program == "maskkit"
     command = COMMANDS[name]
-    arguments = read_arguments(tokens, flags_of(command.config), name)
-    build(command.config, [Layer("flag", arguments.flags)])
+    flags = flags_of(command.config)
+    arguments = read_arguments(tokens, flags, name)
+    words = zip((one.name for one in flags.values() if one.word), arguments.words, strict=False)
+    build(command.config, [Layer("flag", dict(words) | arguments.flags)])
 
 
 def test_the_plugin_shown_is_the_one_in_the_examples() -> None:

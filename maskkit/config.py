@@ -44,6 +44,16 @@ class RunFlags:
     )
     dataset_args: dict[str, Any] = flag({}, "Options of the dataset.", section="Data")
     val_ratio: float = flag(0.2, "Share of the people held out for validation.", section="Data", above=0, maximum=0.9)
+    folds: int | None = flag(
+        None,
+        "Train so many runs in one folder, each with another part of the people held out, and join their predictions.",
+        section="Data",
+        minimum=2,
+        maximum=100,
+    )
+    fold: int | None = flag(
+        None, "Of --folds, train this one alone; they are counted from 0.", section="Data", minimum=0, maximum=99
+    )
     eval_dir: Path | Literal["auto", "none"] = flag(
         "auto", "Folder with info.csv and images/ to predict; auto: the eval folder beside train.", section="Data"
     )

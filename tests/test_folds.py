@@ -5,10 +5,11 @@ from random import Random
 
 import numpy as np
 import pytest
+import sklearn.model_selection  # noqa: F401  it takes a second to load, which no example should wait for
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from maskkit.data.folds import assign_folds
+from maskkit.data.folds import assign_folds, hold_out
 from maskkit.errors import DataError, UsageError
 
 People = list[tuple[int, int]]  # gender, age group
@@ -24,7 +25,7 @@ def split(crowd: People, val_ratio: float, seed: int, order: list[int] | None = 
     gender = np.array([crowd[one][0] for one in order], dtype=np.int64)
     age = np.array([crowd[one][1] for one in order], dtype=np.int64)
     ids = [f"{one:06d}" for one in order]
-    folds = assign_folds(ids, (gender * 3 + age, gender), val_ratio=val_ratio, seed=seed)
+    folds = hold_out(ids, (gender * 3 + age, gender), val_ratio=val_ratio, seed=seed)
     assert folds.dtype == np.int64
     return dict(zip(ids, folds.tolist(), strict=True))
 
@@ -64,7 +65,7 @@ def test_the_order_of_listing_changes_nothing(crowd: People, val_ratio: float, s
 def test_no_id_stands_in_two_folds(crowd: People, num_images: int, val_ratio: float, seed: int) -> None:
     ids = [f"{one:06d}" for one in range(len(crowd))] * num_images
     strata = np.array([gender * 3 + age for gender, age in crowd] * num_images, dtype=np.int64)
-    folds = assign_folds(ids, (strata, strata // 3), val_ratio=val_ratio, seed=seed)
+    folds = hold_out(ids, (strata, strata // 3), val_ratio=val_ratio, seed=seed)
     assert dict(zip(ids, folds.tolist(), strict=True)) == split(crowd, val_ratio, seed)
     assert len(set(zip(ids, folds.tolist(), strict=True))) == len(crowd)
 
@@ -100,7 +101,7 @@ def test_with_everybody_alone_in_a_stratum_the_strata_fall_away() -> None:
 
 def test_an_id_with_a_suffix_is_a_person_of_its_own() -> None:
     strata = np.zeros(2, dtype=np.int64)
-    folds = assign_folds(["001498", "001498-1"], (strata,), val_ratio=0.5, seed=0)
+    folds = hold_out(["001498", "001498-1"], (strata,), val_ratio=0.5, seed=0)
     assert sorted(folds.tolist()) == [0, 1]
 
 
@@ -113,3 +114,39 @@ def test_refuses_a_share_outside_zero_and_one(val_ratio: float) -> None:
 def test_refuses_to_split_fewer_than_two() -> None:
     with pytest.raises(DataError, match="needs two people or images at least, and there is 1"):
         split([(0, 0)], 0.5, 0)
+
+
+def folds_of(crowd: People, num_folds: int, seed: int, order: list[int] | None = None) -> dict[str, int]:
+    """Return the fold by id, of two images a person; the ids are given in `order`."""
+    order = [one for one in (order if order is not None else range(len(crowd))) for _ in range(2)]
+    gender = np.array([crowd[one][0] for one in order], dtype=np.int64)
+    age = np.array([crowd[one][1] for one in order], dtype=np.int64)
+    ids = [f"{one:06d}" for one in order]
+    folds = assign_folds(ids, (gender * 3 + age, gender), num_folds=num_folds, seed=seed)
+    assert folds.tolist()[::2] == folds.tolist()[1::2], "both images of a person are in one fold"
+    return dict(zip(ids, folds.tolist(), strict=True))
+
+
+@given(people, st.integers(2, 12), seeds, st.randoms(use_true_random=False))
+def test_folds_are_even_in_all_and_in_each_stratum_and_know_no_order(
+    crowd: People, num_folds: int, seed: int, random: Random
+) -> None:
+    assume(len(crowd) >= num_folds)
+    folds = folds_of(crowd, num_folds, seed)
+    sizes = Counter(folds.values())
+    assert sorted(sizes) == list(range(num_folds))
+    assert max(sizes.values()) - min(sizes.values()) <= 1
+    largest = max(Counter(crowd).values())
+    for stratum in set(crowd) if largest >= num_folds else ():
+        counts = Counter(folds[f"{one:06d}"] for one, kind in enumerate(crowd) if kind == stratum)
+        assert max(counts.values()) - min(counts[fold] for fold in range(num_folds)) <= 1
+    order = list(range(len(crowd)))
+    random.shuffle(order)
+    assert folds_of(crowd, num_folds, seed, order) == folds
+
+
+def test_another_seed_gives_other_folds_and_more_folds_than_people_are_refused() -> None:
+    crowd = [(number % 2, number % 3) for number in range(30)]
+    assert folds_of(crowd, 5, 1) != folds_of(crowd, 5, 2)
+    with pytest.raises(DataError, match="31 folds need as many people or images at least, and there are 30"):
+        folds_of(crowd, 31, 1)

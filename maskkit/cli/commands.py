@@ -21,6 +21,7 @@ from maskkit.config import (
     VersionConfig,
     VoteConfig,
 )
+from maskkit.errors import UsageError
 from maskkit.flags import flags_of
 from maskkit.tuning.trial import as_trial, in_trial
 
@@ -51,9 +52,10 @@ def train(config: TrainConfig, sources: Mapping[str, str]) -> int:
     registry = installed()
     _check_names(config, registry)
     if in_trial() and config.resume is None:
+        _check_one_result(config)
         config, sources = as_trial(config, sources)
     _prepare_process()
-    from maskkit.engine.training import train as run_training
+    from maskkit.engine.folded import train as run_training
 
     run_training(config, sources, registry)
     return 0
@@ -63,6 +65,7 @@ def tune(config: TuneConfig, sources: Mapping[str, str]) -> int:
     """Search for the best flags of a training."""
     registry = installed()
     _check_names(config, registry)
+    _check_one_result(config)
     from maskkit.cli.tuning import tune_and_print
 
     return tune_and_print(config, sources, registry)
@@ -192,6 +195,11 @@ def _check_names(config: RunFlags, registry: "Registry") -> None:
         names = getattr(config, flag.name) if flag.kind else None
         for name in (names,) if isinstance(names, str) else names or ():
             registry.find(flag.kind, name)
+
+
+def _check_one_result(config: RunFlags) -> None:
+    if config.folds is not None and config.fold is None:
+        raise UsageError("a trial has one result, not one for each of --folds", hint="Say which, as --fold=0.")
 
 
 def _prepare_process() -> None:

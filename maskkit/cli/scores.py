@@ -66,6 +66,8 @@ def _file_to_score(config: EvaluateConfig) -> Path:
     if not config.source.is_dir():
         return config.source
     name = "eval_soft.csv" if config.truth else "valid_soft.csv"
+    if not config.truth and (config.source / "predictions" / "oof_soft.csv").is_file():
+        name = "oof_soft.csv"
     file = config.source / "predictions" / name
     if not file.is_file():
         raise PredictionError(

@@ -1,5 +1,6 @@
 """Who is held out: an exact, stratified split that no order of listing can change."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,12 +9,12 @@ from numpy.typing import NDArray
 
 from maskkit.errors import DataError, UsageError
 
-__all__ = ["HELD_OUT", "TRAINING", "assign_folds"]
+__all__ = ["HELD_OUT", "TRAINING", "assign_folds", "hold_out"]
 
 HELD_OUT, TRAINING = 0, 1
 
 
-def assign_folds(
+def hold_out(
     ids: Sequence[str], strata: Sequence[NDArray[np.int64]], *, val_ratio: float, seed: int
 ) -> NDArray[np.int64]:
     """Return the fold of each row, int64 [N]: 0 held out, 1 training; rows of one id share it.
@@ -32,8 +33,7 @@ def assign_folds(
             f"val_ratio is {val_ratio}; it must lie between 0 and 1",
             hint="--val_ratio=0.2 holds out one in five.",
         )
-    # One row an id, sorted by id; should its rows disagree, the lowest stratum counts, whatever row came first.
-    units = pd.DataFrame(dict(enumerate(strata))).groupby(np.array(ids, dtype=object)).min()
+    units = _units(ids, strata)
     if len(units) < 2:
         raise DataError(f"a split needs two people or images at least, and there is {len(units)}")
     num_held = min(max(round(val_ratio * len(units)), 1), len(units) - 1)
@@ -41,6 +41,39 @@ def assign_folds(
     chosen = _choose([*levels, np.zeros(len(units), dtype=np.int64)], num_held, seed)
     held_out = {units.index[row] for row in chosen}
     return np.array([HELD_OUT if name in held_out else TRAINING for name in ids], dtype=np.int64)
+
+
+def assign_folds(
+    ids: Sequence[str], strata: Sequence[NDArray[np.int64]], *, num_folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Return the fold 0..num_folds-1 of each row, int64 [N]; rows of one id share it.
+
+    `strata` are int64 [N] each, the finest first. Of each stratum, and of all ids, two folds hold the same number to
+    within one. When no stratum has an id for every fold, the next strata count, and at last none.
+
+    Raises:
+        DataError: there are fewer different ids than folds.
+    """
+    from sklearn.model_selection import StratifiedKFold  # it takes a second to load
+
+    units = _units(ids, strata)
+    if len(units) < num_folds:
+        raise DataError(f"{num_folds} folds need as many people or images at least, and there are {len(units)}")
+    levels = [units[level].to_numpy() for level in units.columns]
+    levels.append(np.zeros(len(units), dtype=np.int64))
+    chosen = next(level for level in levels if np.unique(level, return_counts=True)[1].max() >= num_folds)
+    splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed % 2**32)
+    fold_of: dict[str, int] = {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for fold, (_, held_out) in enumerate(splitter.split(chosen, chosen)):
+            fold_of |= dict.fromkeys(units.index[held_out], fold)
+    return np.array([fold_of[name] for name in ids], dtype=np.int64)
+
+
+def _units(ids: Sequence[str], strata: Sequence[NDArray[np.int64]]) -> pd.DataFrame:
+    """Return one row an id, sorted by id; should its rows disagree, the lowest stratum counts, in whatever order."""
+    return pd.DataFrame(dict(enumerate(strata))).groupby(np.array(ids, dtype=object)).min()
 
 
 def _choose(levels: list[NDArray[np.int64]], num_held: int, seed: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskkit.data.folds import assign_folds
+from maskkit.data.folds import assign_folds, hold_out
 from maskkit.data.images import first_few
 from maskkit.errors import DataError
 from maskkit.labels import GENDER, MASK, age_group, encode
@@ -93,12 +93,25 @@ class Samples:
             DataError: the images are not labelled, or there are fewer than two people (or images) to part.
             UsageError: `val_ratio` is not between 0 and 1.
         """
+        ids, strata = self._units()
+        return hold_out(ids, strata, val_ratio=val_ratio, seed=seed)
+
+    def assign_folds(self, *, num_folds: int, seed: int) -> NDArray[np.int64]:
+        """Return the fold of each image, int64 [N], 0..num_folds-1.
+
+        Raises:
+            DataError: the images are not labelled, or there are fewer people (or images) than folds.
+        """
+        ids, strata = self._units()
+        return assign_folds(ids, strata, num_folds=num_folds, seed=seed)
+
+    def _units(self) -> tuple[list[str], tuple[NDArray[np.int64], ...]]:
+        """Return what each image is kept together by, and the strata to spread evenly, the finest first."""
         answers = self.answers
         gender = answers // 3 % 2
         if self.unit == "image":
-            return assign_folds(self.names, (answers, gender), val_ratio=val_ratio, seed=seed)
-        people = list(map(str, self.table["person"].tolist()))
-        return assign_folds(people, (answers % 6, gender), val_ratio=val_ratio, seed=seed)
+            return self.names, (answers, gender)
+        return list(map(str, self.table["person"].tolist())), (answers % 6, gender)
 
 
 def _check(table: pd.DataFrame) -> None:

@@ -97,6 +97,9 @@ def find_checkpoint(run: Path, which: str) -> Path:
             f"there is no run folder or checkpoint {run}", hint="A run folder lies below runs/ or --model_dir."
         )
     path = checkpoint_path(run, which)
+    if (run / "fold-0").is_dir():
+        hint = f"Predict with each, as maskkit predict {run / 'fold-0'} --out=0, and vote: maskkit vote */eval_soft.csv"
+        raise CheckpointError(f"{run} holds a run for each fold", hint=hint)
     if not path.is_file():
         raise CheckpointError(
             f"{run} has no {which} checkpoint: {path} is missing", hint="Was the run stopped in its first epoch?"

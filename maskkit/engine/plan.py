@@ -12,6 +12,7 @@ from torch import Tensor
 from maskkit.config import TrainConfig
 from maskkit.data.augmentation import Augmentation
 from maskkit.data.cache_files import has_room
+from maskkit.data.folds import HELD_OUT, TRAINING
 from maskkit.data.images import open_image
 from maskkit.data.kept import KeptImages, fits_in_memory, kept_on_disk
 from maskkit.data.loader import ImageLoader, num_steps
@@ -67,7 +68,7 @@ class Plan:
 
     def rows(self, *, held_out: bool) -> Tensor:
         """Return the rows of the table that are held out, or trained on, int64 [N]."""
-        return torch.from_numpy(np.flatnonzero((self.folds == 0) == held_out))
+        return torch.from_numpy(np.flatnonzero((self.folds == HELD_OUT) == held_out))
 
     def loader(self, samples: Samples, *, often: bool) -> ImageLoader:
         """Return a loader of the images of a table, `often` when each is wanted more than once."""
@@ -110,7 +111,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
     if config.weights is not None:
         check_source(config.weights)
     sources = find_sources(config, registry)
-    folds = sources.samples.split(val_ratio=config.val_ratio, seed=config.seed)
+    folds = _choose_folds(config, sources.samples)
     num_train = int(np.count_nonzero(folds))
     if num_train < 2:  # batch statistics need two
         raise DataError(
@@ -133,6 +134,14 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
         num_workers=choose_workers(config.num_workers, device),
         cache=_choose_cache(config, len(sources.samples)),
     )
+
+
+def _choose_folds(config: TrainConfig, samples: Samples) -> NDArray[np.int64]:
+    """Return 0 for each image that is held out, and 1 for each that is trained on, int64 [N]."""
+    if config.folds is None:
+        return samples.split(val_ratio=config.val_ratio, seed=config.seed)
+    folds = samples.assign_folds(num_folds=config.folds, seed=config.seed)
+    return np.where(folds == config.fold, HELD_OUT, TRAINING)
 
 
 def _decide(config: TrainConfig, sources: Sources, device: torch.device, num_train: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from maskkit.engine.record import History, Record, read_record
 from maskkit.engine.run_folder import locked
 from maskkit.errors import CheckpointError, UsageError
 
-__all__ = ["Start", "Stopped", "last_start", "take_up"]
+__all__ = ["Start", "Stopped", "flags_given", "last_start", "take_up"]
 
 _MAY_DIFFER = (
     "epochs",
@@ -83,7 +83,7 @@ def take_up(run_dir: Path, config: TrainConfig, origins: Mapping[str, str]) -> I
         UsageError: a flag was given that a run cannot change on its way.
         CheckpointError: the folder is no run, is damaged, or another process is training in it.
     """
-    given = _given(run_dir, origins)
+    given = flags_given(run_dir, origins)
     record = read_record(run_dir)
     with locked(run_dir):
         for leftover in run_dir.rglob(".*.tmp"):  # of a process that was killed while it wrote
@@ -99,7 +99,12 @@ def take_up(run_dir: Path, config: TrainConfig, origins: Mapping[str, str]) -> I
         yield Stopped(continued, sources, record, start)
 
 
-def _given(run_dir: Path, origins: Mapping[str, str]) -> list[str]:
+def flags_given(run_dir: Path, origins: Mapping[str, str]) -> list[str]:
+    """Return the names of the flags that were given anew to a run that goes on.
+
+    Raises:
+        UsageError: one of them is none that a run can change on its way, or a file of flags was given too.
+    """
     given = [name for name, origin in origins.items() if origin == "flag" and name != "resume"]
     files = {origin for origin in origins.values() if origin not in {"flag", "default"}}
     if files:

@@ -35,32 +35,37 @@ from maskkit.predictions import write_soft
 from maskkit.reporting.events import EpochEnd, RunEnd
 from maskkit.reporting.reporter import Reporter, Reporters
 
-__all__ = ["train"]
+__all__ = ["begin", "go_on", "train"]
 
 
 def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
-    """Run a training, or go on with one, and return its run folder; `origins` tells where each value came from.
+    """Run one training, or go on with one, and return its run folder; `origins` tells where each value came from."""
+    with explaining_memory():
+        if config.resume is not None:
+            return go_on(config.resume, config, origins, registry)
+        return begin(config, origins, registry)
+
+
+def begin(config: TrainConfig, origins: Mapping[str, str], registry: Registry, *, run_dir: Path | None = None) -> Path:
+    """Run a training, and return its run folder, which is `run_dir` where one is given.
 
     Nothing is written before every name, image header and weight is known to be good.
     """
-    with explaining_memory():
-        if config.resume is not None:
-            return _go_on(config.resume, config, origins, registry)
-        return _begin(config, origins, registry)
-
-
-def _begin(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
     check_name(config.name)
     plan = make_plan(config, origins, registry)
     run = _Run(plan, Start(), History())
     reporters = _build_reporters(plan)
-    run_dir = make_run_folder(config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs"), config.name)
+    if run_dir is None:
+        run_dir = make_run_folder(config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs"), config.name)
+    else:
+        run_dir.mkdir()
     with locked(run_dir):
         run.to_the_end(run_dir, reporters)
     return run_dir
 
 
-def _go_on(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
+def go_on(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
+    """Go on with a training that stopped, by the flags of `config` that were given anew."""
     with take_up(run_dir, config, origins) as stopped:
         for kind, record in stopped.record.components:
             if kind != "reporter" or stopped.config.reporters == stopped.record.config.reporters:

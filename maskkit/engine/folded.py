@@ -1,0 +1,174 @@
+"""A training of every fold in one folder, and what the folds say together.
+
+    runs/exp/  config.json  samples.csv (who is in which fold)  folds.csv
+               fold-0/ fold-1/ ..   a run each, as any other
+               predictions/  oof_soft.csv  eval_hard.csv  eval_soft.csv
+
+Whatever stops it, `--resume` passes over the folds that are done, goes on with the one that is not, and begins the
+others.
+"""
+
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import maskkit
+from maskkit.config import TrainConfig
+from maskkit.engine.memory import explaining_memory
+from maskkit.engine.out_of_fold import join_folds
+from maskkit.engine.plan import Plan, make_plan
+from maskkit.engine.resuming import flags_given
+from maskkit.engine.run_folder import (
+    check_name,
+    check_same_samples,
+    hash_of,
+    locked,
+    make_run_folder,
+    samples_table,
+    write_samples,
+)
+from maskkit.engine.training import begin, go_on
+from maskkit.engine.training import train as train_one
+from maskkit.errors import UsageError
+from maskkit.files import write_text
+from maskkit.flags import Layer, as_json, build
+from maskkit.plugin.registry import Registry
+
+__all__ = ["train"]
+
+_FILE = "config.json"
+_FIXED = ("epochs", "patience")  # what a run may change on resuming, but not some of its folds
+
+
+def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
+    """Run a training or one of every fold, or go on with such a folder, and return it.
+
+    Raises:
+        UsageError: --fold does not fit --folds, or what was given cannot change on resuming.
+        CheckpointError: the folder is no run, is damaged, or another process is training in it.
+    """
+    if config.resume is not None:
+        record = _read(config.resume)
+        if record is None:
+            return train_one(config, origins, registry)
+        given = flags_given(config.resume, origins)
+        if fixed := [name for name in given if name in _FIXED]:
+            raise UsageError(
+                f"--resume={config.resume}: --{fixed[0]} is the same for all folds", hint="Start a new run."
+            )
+        changes: dict[str, Any] = {name: getattr(config, name) for name in given}
+        asked = _Asked(replace(record.config, **changes), {**record.origins, **dict.fromkeys(given, "flag")}, given)
+        with explaining_memory(), locked(config.resume):
+            return _train_folds(config.resume, asked, registry, record.samples_hash)
+    _check_flags(config)
+    if config.folds is None or config.fold is not None:
+        return train_one(config, origins, registry)
+    check_name(config.name)
+    with explaining_memory():
+        plan = make_plan(replace(config, fold=0), origins, registry)
+        run_dir = make_run_folder(config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs"), config.name)
+        with locked(run_dir):
+            samples_hash = _write(run_dir, config, origins, plan)
+            return _train_folds(run_dir, _Asked(config, origins), registry, samples_hash)
+
+
+def _check_flags(config: TrainConfig) -> None:
+    if config.fold is not None and config.folds is None:
+        raise UsageError(f"--fold={config.fold}: of how many folds?", hint="Say it with --folds=5.")
+    if config.fold is not None and config.folds is not None and config.fold >= config.folds:
+        raise UsageError(
+            f"--fold={config.fold}: there is none among {config.folds}", hint=f"It is one of 0..{config.folds - 1}."
+        )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The flags of all folds, where each is from, and the names of those that were given anew on resuming."""
+
+    config: TrainConfig
+    origins: Mapping[str, str]
+    given: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What the config.json of all folds holds."""
+
+    config: TrainConfig
+    origins: Mapping[str, str]
+    samples_hash: str
+
+
+def _write(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], plan: Plan) -> str:
+    """Write samples.csv and config.json, and return the hash of the former."""
+    table = _table_of_folds(config, plan)
+    write_samples(run_dir, table)
+    decisions = {"samples_sha256": hash_of(table), "notice": plan.samples.notice}
+    content = {"maskkit": maskkit.__version__, "values": as_json(config), "origins": dict(origins)}
+    write_text(run_dir / _FILE, json.dumps({**content, "decisions": decisions}, indent=2) + "\n")
+    return hash_of(table)
+
+
+def _read(run_dir: Path) -> _Record | None:
+    """Return what a folder of folds was asked for, None where it is another one, or none at all."""
+    path = run_dir / _FILE
+    try:
+        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content["values"].get("folds") is None or content["values"].get("fold") is not None:
+            return None
+        config, _ = build(TrainConfig, [Layer(str(path), content["values"], is_file=True)])
+        return _Record(config, content["origins"], content["decisions"]["samples_sha256"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError):
+        return None  # which reading it as a run will tell
+
+
+def _train_folds(run_dir: Path, asked: _Asked, registry: Registry, samples_hash: str) -> Path:
+    num_folds = asked.config.folds
+    assert num_folds is not None  # noqa: S101  otherwise there are none to train
+    try:
+        for fold in range(num_folds):
+            if not _is_done(run_dir / f"fold-{fold}"):
+                print(f"fold {fold} of 0..{num_folds - 1}", flush=True)
+                _train_fold(run_dir, fold, asked, registry, samples_hash)
+    except BaseException as error:
+        if any(run_dir.glob("fold-*")):
+            error.__notes__ = [f"to go on: maskkit train --resume={shlex.quote(str(run_dir))}"]
+        else:
+            shutil.rmtree(run_dir)  # nothing was trained, and the next try takes the same name
+        raise
+    join_folds(run_dir, num_folds)
+    return run_dir
+
+
+def _train_fold(run_dir: Path, fold: int, asked: _Asked, registry: Registry, samples_hash: str) -> None:
+    """Go on with the run of a fold, or begin it, on the images that all folds began with."""
+    part = run_dir / f"fold-{fold}"
+    config = replace(asked.config, fold=fold, name=part.name, model_dir=run_dir, resume=None)
+    if (part / _FILE).is_file():
+        go_on(part, config, dict.fromkeys(asked.given, "flag"), registry)
+        return
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed before it wrote what it is
+    origins = {**asked.origins, **dict.fromkeys(("fold", "name", "model_dir"), "the folds")}
+    plan = make_plan(config, origins, registry)
+    check_same_samples(run_dir, _table_of_folds(config, plan), samples_hash)
+    begin(config, origins, registry, run_dir=part)
+
+
+def _table_of_folds(config: TrainConfig, plan: Plan) -> str:
+    assert config.folds is not None  # noqa: S101  otherwise there are none to train
+    return samples_table(plan.samples, plan.samples.assign_folds(num_folds=config.folds, seed=config.seed))
+
+
+def _is_done(part: Path) -> bool:
+    """Return whether the run of a fold has written all its predictions."""
+    try:
+        decisions = json.loads((part / _FILE).read_text(encoding="utf-8"))["decisions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    names = ["valid_soft.csv", *(["eval_soft.csv"] if decisions.get("eval_dir") else [])]
+    return all((part / "predictions" / name).is_file() for name in names)

@@ -125,6 +125,7 @@ def test_killed_in_the_third_of_five_folds_it_goes_on_to_the_same_file(
     [
         (["--fold=1"], "--fold=1: of how many folds?"),
         (["--folds=3", "--fold=3"], "--fold=3: there is none among 3\n  It is one of 0..2."),
+        (["--folds=4", "--val_ratio=0.3"], "--folds=4 holds out one part in 4, so --val_ratio says nothing"),
         (["--folds=1"], "--folds must be at least 2"),
         (["--folds=13"], "13 folds need as many people or images at least, and there are 12"),
     ],

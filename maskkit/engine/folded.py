@@ -65,7 +65,7 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -
         asked = _Asked(replace(record.config, **changes), {**record.origins, **dict.fromkeys(given, "flag")}, given)
         with explaining_memory(), locked(config.resume):
             return _train_folds(config.resume, asked, registry, record.samples_hash)
-    _check_flags(config)
+    _check_flags(config, origins)
     if config.folds is None or config.fold is not None:
         return train_one(config, origins, registry)
     check_name(config.name)
@@ -74,12 +74,20 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -
         run_dir = make_run_folder(config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs"), config.name)
         with locked(run_dir):
             samples_hash = _write(run_dir, config, origins, plan)
-            return _train_folds(run_dir, _Asked(config, origins), registry, samples_hash)
+            try:
+                return _train_folds(run_dir, _Asked(config, origins), registry, samples_hash)
+            except BaseException:
+                if not any(run_dir.glob("fold-*")):
+                    shutil.rmtree(run_dir)  # nothing was trained, and the next try takes the same name
+                raise
 
 
-def _check_flags(config: TrainConfig) -> None:
+def _check_flags(config: TrainConfig, origins: Mapping[str, str]) -> None:
     if config.fold is not None and config.folds is None:
         raise UsageError(f"--fold={config.fold}: of how many folds?", hint="Say it with --folds=5.")
+    if config.folds is not None and origins.get("val_ratio") == "flag":
+        message = f"--folds={config.folds} holds out one part in {config.folds}, so --val_ratio says nothing"
+        raise UsageError(message, hint="Leave one of them out.")
     if config.fold is not None and config.folds is not None and config.fold >= config.folds:
         raise UsageError(
             f"--fold={config.fold}: there is none among {config.folds}", hint=f"It is one of 0..{config.folds - 1}."
@@ -136,10 +144,8 @@ def _train_folds(run_dir: Path, asked: _Asked, registry: Registry, samples_hash:
                 print(f"fold {fold} of 0..{num_folds - 1}", flush=True)
                 _train_fold(run_dir, fold, asked, registry, samples_hash)
     except BaseException as error:
-        if any(run_dir.glob("fold-*")):
+        if any(run_dir.glob("fold-*")):  # of which one has said how to go on with it alone
             error.__notes__ = [f"to go on: maskkit train --resume={shlex.quote(str(run_dir))}"]
-        else:
-            shutil.rmtree(run_dir)  # nothing was trained, and the next try takes the same name
         raise
     join_folds(run_dir, num_folds)
     return run_dir

@@ -64,16 +64,18 @@ def test_what_changed_is_read_again(paths: list[str]) -> None:
 
 
 def test_only_the_last_hundred_lists_are_known(paths: list[str]) -> None:
-    for count in range(1, 4):
-        check_once(paths[:count])
     marks = user_cache() / "checked"
-    first = min(marks.iterdir(), key=os.path.getmtime)
-    for number in range(100):
+    check_once(paths[:1])
+    (first,) = marks.iterdir()
+    check_once(paths[:2])
+    for age, mark in enumerate(marks.iterdir()):
+        os.utime(mark, (age, age))
+    for number in range(99):
         (marks / str(number)).touch()
     assert told_of(paths[:1]) == [], "it is used again, so it is not the oldest"
     assert len([*marks.iterdir()]) == 100
     assert first.exists()
-    assert told_of(paths[:2])
+    assert told_of(paths[:2]), "it was the oldest"
 
 
 def test_where_nothing_can_be_kept_all_is_read(

@@ -102,6 +102,7 @@ def read_two_epochs(paths: list[str], num_workers: int) -> list[tuple[Tensor, Te
     return [(batch.images, batch.rows) for order in orders for batch in source.batches(split_rows(order, 6))]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more than the cores here
 def test_batches_are_the_same_for_any_number_of_workers(paths: list[str]) -> None:
     alone = read_two_epochs(paths, 0)
     assert all((images == rows[:, None, None, None]).all() for images, rows in alone)

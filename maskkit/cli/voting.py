@@ -24,6 +24,7 @@ def run_vote(config: VoteConfig, registry: Registry) -> None:
     if config.out is None and config.soft_out is None:
         raise UsageError("nowhere to write the vote", hint="Type --out=vote.csv, or --soft_out=FILE for probabilities.")
     rule = Part.find(registry, "vote", config.how, config.how_args)
+    scores_of = rule.guarded(rule.build_function())
     reading = _read(config)
     _check_outputs(config)
     console = Console(highlight=False, soft_wrap=True, emoji=False)
@@ -35,7 +36,7 @@ def run_vote(config: VoteConfig, registry: Registry) -> None:
         showing_progress() as progress_of,
         counting(
             reading,
-            rule.guarded(rule.build_function()),
+            scores_of,
             weights=config.weights,
             space=config.space,
             from_answers=rule.component.from_answers,

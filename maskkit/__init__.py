@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from maskkit.data.augmentation import Augmentation, Draws, per_sample
     from maskkit.data.images import find_images, open_image
-    from maskkit.data.profiles import MASK_OF_SHOT, OLDEST, PROFILE_FORM, Profile, find_profiles, shot_of
+    from maskkit.data.profiles import (
+        MASK_OF_SHOT,
+        OLDEST,
+        PROFILE_FORM,
+        Profile,
+        conflicts,
+        find_profiles,
+        profiles_within,
+        shot_of,
+    )
     from maskkit.data.samples import Samples
     from maskkit.engine.trained import TrainedRun, load_run
     from maskkit.engine.weights import fetch_weights
@@ -42,6 +51,7 @@ _HOMES = {
     "Schedule": "maskkit.plugin.contracts",
     "StepEnd": "maskkit.reporting.events",
     "TrainedRun": "maskkit.engine.trained",
+    "conflicts": "maskkit.data.profiles",
     "confusion_figure": "maskkit.reporting.figures",
     "fetch_weights": "maskkit.engine.weights",
     "find_images": "maskkit.data.images",
@@ -51,6 +61,7 @@ _HOMES = {
     "mistakes_figure": "maskkit.reporting.figures",
     "open_image": "maskkit.data.images",
     "per_sample": "maskkit.data.augmentation",
+    "profiles_within": "maskkit.data.profiles",
     "replacing": "maskkit.files",
     "shot_of": "maskkit.data.profiles",
     "user_cache": "maskkit.files",
@@ -75,6 +86,7 @@ __all__ = [
     "StepEnd",
     "TrainedRun",
     "__version__",
+    "conflicts",
     "confusion_figure",
     "fetch_weights",
     "find_images",
@@ -84,6 +96,7 @@ __all__ = [
     "mistakes_figure",
     "open_image",
     "per_sample",
+    "profiles_within",
     "replacing",
     "shot_of",
     "user_cache",

@@ -191,6 +191,10 @@ def test_train_csv_is_compared_with_the_folders(images: Path) -> None:
     assert found["folders without a row of train.csv"] == [names[0]]
     (differing,) = found["rows of train.csv that differ from their folder"]
     assert differing.startswith(f"{names[3]}: the row says ")
+    table.write_text(f"id,gender,race,age,path\n1\n\n7,male,Asian,30,{names[0]},more\n")  # too few cells, and too many
+    found = findings(images)
+    assert found["rows of train.csv without a folder"] == [""]
+    assert len(found["folders without a row of train.csv"]) == len(names) - 1
     table.write_text("id,gender\n1,male\n")
     ((kind, places),) = findings(images).items()
     assert kind == "a train.csv that cannot be read"

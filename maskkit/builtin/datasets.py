@@ -2,14 +2,25 @@
 
 import csv
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from maskkit import MASK_OF_SHOT, OLDEST, PROFILE_FORM, Profile, Samples, find_images, find_profiles, shot_of
+from maskkit import (
+    MASK_OF_SHOT,
+    OLDEST,
+    PROFILE_FORM,
+    Profile,
+    Samples,
+    conflicts,
+    find_images,
+    find_profiles,
+    profiles_within,
+    shot_of,
+)
 from maskkit.errors import DataError, UsageError
 
 __all__ = ["mask_base", "mask_split_by_profile", "test_dataset"]
@@ -147,9 +158,8 @@ def _better_folder(root: Path) -> str:
     """Return a hint that names the folder of profiles near `root`, or "" when there is none."""
     if Profile.parse(root.name) is not None:
         return f"This is one profile; give the folder that holds them all: --data_dir={root.parent}"
-    for folder in (root / "images", root / "train" / "images"):
-        if folder.is_dir() and find_profiles(folder)[0]:
-            return f"The profiles are one folder further in: --data_dir={folder}"
+    if within := profiles_within(root):
+        return f"The profiles are one folder further in: --data_dir={within}"
     return ""
 
 
@@ -157,14 +167,7 @@ def _check_profiles(profiles: Sequence[Profile]) -> None:
     ages = [profile.name for profile in profiles if not 1 <= profile.age <= OLDEST]
     if ages:
         raise _faults(f"profiles have an age outside 1..{OLDEST}", ages, hint=f"A profile is named {PROFILE_FORM}.")
-    folders = defaultdict(list)
-    for profile in profiles:
-        folders[profile.person].append(profile)
-    torn = [
-        " and ".join(profile.name for profile in same)
-        for same in folders.values()
-        if len({(profile.gender, profile.age) for profile in same}) > 1
-    ]
+    torn = conflicts(profiles)
     if torn:
         raise _faults("ids have two genders or ages", torn, hint="Give one of them an id of its own, such as 000001-1.")
 

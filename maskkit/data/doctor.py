@@ -2,24 +2,31 @@
 
 import csv
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from maskkit.data.duplicates import Hash, alike, perceptual_hash
-from maskkit.data.images import Look, find_images, look_at
-from maskkit.data.profiles import MASK_OF_SHOT, OLDEST, PROFILE_FORM, Profile, find_profiles, shot_of
+from maskkit.data.images import Look, find_images, in_threads, look_at
+from maskkit.data.profiles import (
+    MASK_OF_SHOT,
+    OLDEST,
+    PROFILE_FORM,
+    Profile,
+    conflicts,
+    find_profiles,
+    profiles_within,
+    shot_of,
+)
 from maskkit.errors import DataError
 from maskkit.labels import GENDER, NUM_CLASSES, age_group, encode
 
 __all__ = ["Checkup", "Finding", "Photo", "examine"]
 
-_TINY = 64  # pixels of the shorter side, half of what the smallest usual --resize makes of it
+_TINY = 64  # pixels of the shorter side; --resize makes 96 of them by itself
 _SMALL_SIDE = 64  # of the picture that is hashed
-_AT_A_TIME = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +80,13 @@ def examine(root: Path, *, on_progress: Callable[[int, int], None] | None = None
     """
     profiles, strangers = find_profiles(root)
     if not profiles:
-        better = next((place for place in (root / "images", root / "train" / "images") if place.is_dir()), None)
-        hint = f"Check the folder that holds the profiles: maskkit check {better or 'train/images'}"
+        better = profiles_within(root) or "train/images"
+        hint = f"Check the folder that holds the profiles: maskkit check {better}"
         raise DataError(f"there is no profile in {root}", hint=hint)
     names = {profile: find_images(profile.path) for profile in profiles}
     files = [(profile, name) for profile in profiles for name in names[profile]]
-    looks = _look_at_all([f"{profile.path}{os.sep}{name}" for profile, name in files], on_progress)
+    paths = [f"{profile.path}{os.sep}{name}" for profile, name in files]
+    looks = in_threads(partial(look_at, side=_SMALL_SIDE), paths, on_progress)
     photos = tuple(_photos(files, looks))
     shown = {f"{profile.name}/{name}": look for (profile, name), look in zip(files, looks, strict=True)}
     findings = [
@@ -103,7 +111,7 @@ def _stopping_findings(
     empty = [profile.name for profile in profiles if not names[profile]]
     yield _finding("folders that are no profiles", strangers, form, stops=True)
     yield _finding(f"ages outside 1..{OLDEST}", ages, form, stops=True)
-    yield _finding("ids with two genders or ages", _conflicts(profiles), "Give one of them another id.", stops=True)
+    yield _finding("ids with two genders or ages", conflicts(profiles), "Give one of them another id.", stops=True)
     yield _finding("profiles without a photo", empty, "Fill these folders, or take them out.", stops=True)
     yield _finding("photos whose name says no mask", nameless, f"Valid are {', '.join(MASK_OF_SHOT)}.", stops=True)
     advice = "Replace them, take them out, or train with --on-bad-image=skip."
@@ -129,24 +137,6 @@ def _finding(kind: str, places: Sequence[str], advice: str, *, stops: bool = Fal
     return Finding(kind, stops, tuple(places), advice)
 
 
-def _look_at_all(paths: Sequence[str], on_progress: Callable[[int, int], None] | None) -> list[Look]:
-    looks: list[Look] = []
-    parts = [paths[start : start + _AT_A_TIME] for start in range(0, len(paths), _AT_A_TIME)]
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        for part in pool.map(_look_at_some, parts):
-            looks += part
-            if on_progress is not None:
-                on_progress(len(looks), len(paths))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return looks
-
-
-def _look_at_some(paths: Sequence[str]) -> list[Look]:
-    return list(map(partial(look_at, side=_SMALL_SIDE), paths))
-
-
 def _photos(files: Sequence[tuple[Profile, str]], looks: Sequence[Look]) -> Iterator[Photo]:
     for (profile, name), look in zip(files, looks, strict=True):
         mask = MASK_OF_SHOT.get(shot_of(name))
@@ -154,17 +144,6 @@ def _photos(files: Sequence[tuple[Profile, str]], looks: Sequence[Look]) -> Iter
             answer = encode(mask, profile.gender, age_group(profile.age))
             path = f"{profile.path}{os.sep}{name}"
             yield Photo(path, f"{profile.name}/{name}", profile.person, answer, perceptual_hash(look.small))
-
-
-def _conflicts(profiles: Sequence[Profile]) -> list[str]:
-    of_person = defaultdict(list)
-    for profile in profiles:
-        of_person[profile.person].append(profile)
-    return [
-        " and ".join(profile.name for profile in same)
-        for same in of_person.values()
-        if len({(profile.gender, profile.age) for profile in same}) > 1
-    ]
 
 
 def _missing(names: Mapping[Profile, Sequence[str]]) -> list[str]:
@@ -212,7 +191,8 @@ def _table_findings(root: Path, profiles: Sequence[Profile]) -> Iterator[Finding
         return
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = {row["path"]: (row["id"], row["gender"], row["age"]) for row in csv.DictReader(file)}
+            found = csv.DictReader(file, restval="")
+            rows = {row["path"]: (row["id"], row["gender"], row["age"]) for row in found}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         cause = f"there is no column {error}" if isinstance(error, KeyError) else str(error)
         yield _finding(

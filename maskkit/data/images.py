@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
@@ -20,7 +20,9 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from maskkit.errors import DataError
 
 __all__ = ["IMAGE_ENDINGS", "MAX_PIXELS", "Look", "check_headers", "find_bad_images", "find_images", "first_few"]
-__all__ += ["is_image_name", "look_at", "open_image"]
+__all__ += ["in_threads", "is_image_name", "look_at", "open_image"]
+
+Done = TypeVar("Done")
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp")
 MAX_PIXELS = 89_478_485  # where Pillow begins to speak of a decompression bomb: a quarter of a gigabyte decoded
@@ -138,19 +140,25 @@ def find_bad_images(
         missing, empty, no image or cut short, and decode only what these leave in doubt.
     on_progress: is told (files read, files in all).
     """
-    bad: dict[str, str] = {}
-    done = 0
+    causes = in_threads(partial(_fault, thorough=thorough), paths, on_progress)
+    return {path: cause for path, cause in zip(paths, causes, strict=True) if cause}
+
+
+def in_threads(
+    work: Callable[[str], Done], paths: Sequence[str], on_progress: Callable[[int, int], None] | None = None
+) -> list[Done]:
+    """Return what `work` gives for each file, done in some threads; `on_progress` is told (files done, in all)."""
+    done: list[Done] = []
     pool = ThreadPoolExecutor(_NUM_THREADS)
     try:
         parts = [paths[start : start + _AT_A_TIME] for start in range(0, len(paths), _AT_A_TIME)]
-        for part, found in zip(parts, pool.map(partial(_faults, thorough=thorough), parts), strict=True):
-            bad |= found
-            done += len(part)
+        for part in pool.map(lambda some: [work(path) for path in some], parts):
+            done += part
             if on_progress:
-                on_progress(done, len(paths))
+                on_progress(len(done), len(paths))
     finally:
         pool.shutdown(cancel_futures=True)  # whoever interrupts does not wait for the rest
-    return bad
+    return done
 
 
 def check_headers(paths: Sequence[str], *, on_progress: Callable[[int, int], None] | None = None) -> None:
@@ -166,11 +174,6 @@ def check_headers(paths: Sequence[str], *, on_progress: Callable[[int, int], Non
             + first_few((f"{path}: {cause}" for path, cause in bad.items()), "\n  "),
             hint="Replace these files, or take them out.",
         )
-
-
-def _faults(paths: Sequence[str], *, thorough: bool) -> dict[str, str]:
-    causes = ((path, _fault(path, thorough=thorough)) for path in paths)
-    return {path: cause for path, cause in causes if cause}
 
 
 def _fault(path: str, *, thorough: bool) -> str:

@@ -2,13 +2,16 @@
 
 import os
 import re
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskkit.errors import DataError
 from maskkit.labels import GENDER
 
-__all__ = ["MASK_OF_SHOT", "OLDEST", "PROFILE_FORM", "Profile", "find_profiles", "shot_of"]
+__all__ = ["MASK_OF_SHOT", "OLDEST", "PROFILE_FORM", "Profile", "conflicts", "find_profiles", "profiles_within"]
+__all__ += ["shot_of"]
 
 MASK_OF_SHOT = {"mask1": 0, "mask2": 0, "mask3": 0, "mask4": 0, "mask5": 0, "incorrect_mask": 1, "normal": 2}
 """The photos of a person, by their names without endings, and how each wears the mask."""
@@ -58,6 +61,26 @@ def find_profiles(root: str | Path) -> tuple[list[Profile], list[str]]:
         else:
             profiles.append(profile)
     return profiles, strangers
+
+
+def profiles_within(root: Path) -> Path | None:
+    """Return the folder further in that holds profiles, where people name one above it; None where there is none."""
+    for folder in (root / "images", root / "train" / "images"):
+        if folder.is_dir() and find_profiles(folder)[0]:
+            return folder
+    return None
+
+
+def conflicts(profiles: Sequence[Profile]) -> list[str]:
+    """Return the names, joined by "and", of the profiles of each id that has two genders or ages."""
+    of_person = defaultdict(list)
+    for profile in profiles:
+        of_person[profile.person].append(profile)
+    return [
+        " and ".join(profile.name for profile in same)
+        for same in of_person.values()
+        if len({(profile.gender, profile.age) for profile in same}) > 1
+    ]
 
 
 def _subfolders(root: str | Path) -> list[tuple[str, str]]:

@@ -62,7 +62,8 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -
                 f"--resume={config.resume}: --{fixed[0]} is the same for all folds", hint="Start a new run."
             )
         changes: dict[str, Any] = {name: getattr(config, name) for name in given}
-        asked = _Asked(replace(record.config, **changes), {**record.origins, **dict.fromkeys(given, "flag")}, given)
+        origins = {**record.origins, **dict.fromkeys(given, "flag")}
+        asked = _Asked(replace(record.config, **changes), record.num_folds, origins, given)
         with explaining_memory(), locked(config.resume):
             return _train_folds(config.resume, asked, registry, record.samples_hash)
     _check_flags(config, origins)
@@ -70,12 +71,13 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -
         return train_one(config, origins, registry)
     check_name(config.name)
     with explaining_memory():
+        # The first fold, since what is wrong with one is wrong with all, and shows before there is a folder.
         plan = make_plan(replace(config, fold=0), origins, registry)
         run_dir = make_run_folder(config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs"), config.name)
         with locked(run_dir):
             samples_hash = _write(run_dir, config, origins, plan)
             try:
-                return _train_folds(run_dir, _Asked(config, origins), registry, samples_hash)
+                return _train_folds(run_dir, _Asked(config, config.folds, origins), registry, samples_hash)
             except BaseException:
                 if not any(run_dir.glob("fold-*")):
                     shutil.rmtree(run_dir)  # nothing was trained, and the next try takes the same name
@@ -99,6 +101,7 @@ class _Asked:
     """The flags of all folds, where each is from, and the names of those that were given anew on resuming."""
 
     config: TrainConfig
+    num_folds: int
     origins: Mapping[str, str]
     given: Sequence[str] = ()
 
@@ -108,13 +111,14 @@ class _Record:
     """What the config.json of all folds holds."""
 
     config: TrainConfig
+    num_folds: int
     origins: Mapping[str, str]
     samples_hash: str
 
 
 def _write(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], plan: Plan) -> str:
     """Write samples.csv and config.json, and return the hash of the former."""
-    table = _table_of_folds(config, plan)
+    table = _table_of_folds(plan)
     write_samples(run_dir, table)
     decisions = {"samples_sha256": hash_of(table), "notice": plan.samples.notice}
     content = {"maskkit": maskkit.__version__, "values": as_json(config), "origins": dict(origins)}
@@ -130,24 +134,23 @@ def _read(run_dir: Path) -> _Record | None:
         if content["values"].get("folds") is None or content["values"].get("fold") is not None:
             return None
         config, _ = build(TrainConfig, [Layer(str(path), content["values"], is_file=True)])
-        return _Record(config, content["origins"], content["decisions"]["samples_sha256"])
+        num_folds = int(content["values"]["folds"])
+        return _Record(config, num_folds, content["origins"], content["decisions"]["samples_sha256"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError):
         return None  # which reading it as a run will tell
 
 
 def _train_folds(run_dir: Path, asked: _Asked, registry: Registry, samples_hash: str) -> Path:
-    num_folds = asked.config.folds
-    assert num_folds is not None  # noqa: S101  otherwise there are none to train
     try:
-        for fold in range(num_folds):
+        for fold in range(asked.num_folds):
             if not _is_done(run_dir / f"fold-{fold}"):
-                print(f"fold {fold} of 0..{num_folds - 1}", flush=True)
+                print(f"fold {fold} of 0..{asked.num_folds - 1}", flush=True)
                 _train_fold(run_dir, fold, asked, registry, samples_hash)
     except BaseException as error:
         if any(run_dir.glob("fold-*")):  # of which one has said how to go on with it alone
             error.__notes__ = [f"to go on: maskkit train --resume={shlex.quote(str(run_dir))}"]
         raise
-    join_folds(run_dir, num_folds)
+    join_folds(run_dir, asked.num_folds)
     return run_dir
 
 
@@ -161,13 +164,12 @@ def _train_fold(run_dir: Path, fold: int, asked: _Asked, registry: Registry, sam
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed before it wrote what it is
     origins = {**asked.origins, **dict.fromkeys(("fold", "name", "model_dir"), "the folds")}
     plan = make_plan(config, origins, registry)
-    check_same_samples(run_dir, _table_of_folds(config, plan), samples_hash)
-    begin(config, origins, registry, run_dir=part)
+    check_same_samples(run_dir, _table_of_folds(plan), samples_hash)
+    begin(plan, run_dir=part)
 
 
-def _table_of_folds(config: TrainConfig, plan: Plan) -> str:
-    assert config.folds is not None  # noqa: S101  otherwise there are none to train
-    return samples_table(plan.samples, plan.samples.assign_folds(num_folds=config.folds, seed=config.seed))
+def _table_of_folds(plan: Plan) -> str:
+    return samples_table(plan.samples, plan.fold_numbers)
 
 
 def _is_done(part: Path) -> bool:

@@ -35,7 +35,10 @@ _CPU_BATCH_SIZE = 64
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do. In its config, what stood open is decided: the batch size, the data set and its folder."""
+    """What a run will do. In its config, what stood open is decided: the batch size, the data set and its folder.
+
+    `folds` tells of each image whether this run holds it out, `fold_numbers` in which of --folds it is.
+    """
 
     config: TrainConfig
     origins: Mapping[str, str]
@@ -48,6 +51,7 @@ class Plan:
     augmentation: Augmentation
     mix: Mix | None
     folds: NDArray[np.int64]
+    fold_numbers: NDArray[np.int64]
     pretrained: bool
     num_workers: int
     cache: str
@@ -111,7 +115,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
     if config.weights is not None:
         check_source(config.weights)
     sources = find_sources(config, registry)
-    folds = _choose_folds(config, sources.samples)
+    folds, fold_numbers = _choose_folds(config, sources.samples)
     num_train = int(np.count_nonzero(folds))
     if num_train < 2:  # batch statistics need two
         raise DataError(
@@ -130,18 +134,20 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
         augmentation=augmentation,
         mix=parts["mix"].build_function(num_classes=NUM_CLASSES) if "mix" in parts else None,
         folds=folds,
+        fold_numbers=fold_numbers,
         pretrained=pretrained,
         num_workers=choose_workers(config.num_workers, device),
         cache=_choose_cache(config, len(sources.samples)),
     )
 
 
-def _choose_folds(config: TrainConfig, samples: Samples) -> NDArray[np.int64]:
-    """Return 0 for each image that is held out, and 1 for each that is trained on, int64 [N]."""
+def _choose_folds(config: TrainConfig, samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return 0 for each image that is held out and 1 for the others, and in which of --folds each is, int64 [N]."""
     if config.folds is None:
-        return samples.split(val_ratio=config.val_ratio, seed=config.seed)
-    folds = samples.assign_folds(num_folds=config.folds, seed=config.seed)
-    return np.where(folds == config.fold, HELD_OUT, TRAINING)
+        folds = samples.split(val_ratio=config.val_ratio, seed=config.seed)
+        return folds, folds
+    fold_numbers = samples.assign_folds(num_folds=config.folds, seed=config.seed)
+    return np.where(fold_numbers == config.fold, HELD_OUT, TRAINING), fold_numbers
 
 
 def _decide(config: TrainConfig, sources: Sources, device: torch.device, num_train: int) -> dict[str, Any]:

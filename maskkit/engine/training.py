@@ -43,20 +43,20 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -
     with explaining_memory():
         if config.resume is not None:
             return go_on(config.resume, config, origins, registry)
-        return begin(config, origins, registry)
+        check_name(config.name)
+        return begin(make_plan(config, origins, registry))
 
 
-def begin(config: TrainConfig, origins: Mapping[str, str], registry: Registry, *, run_dir: Path | None = None) -> Path:
-    """Run a training, and return its run folder, which is `run_dir` where one is given.
+def begin(plan: Plan, *, run_dir: Path | None = None) -> Path:
+    """Run a training that is planned, and return its run folder, which is `run_dir` where one is given.
 
     Nothing is written before every name, image header and weight is known to be good.
     """
-    check_name(config.name)
-    plan = make_plan(config, origins, registry)
     run = _Run(plan, Start(), History())
     reporters = _build_reporters(plan)
     if run_dir is None:
-        run_dir = make_run_folder(config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs"), config.name)
+        runs = plan.config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs")
+        run_dir = make_run_folder(runs, plan.config.name)
     else:
         run_dir.mkdir()
     with locked(run_dir):

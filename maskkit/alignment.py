@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskkit.csv_files import fault
 from maskkit.errors import PredictionError
 from maskkit.predictions import Floats, Integers, PredictionFile, Predictions, Space, softmax
 from maskkit.row_store import RowStore
-from maskkit.tables import fault
 
 __all__ = ["Aligned", "Column", "align", "side_by_side"]
 

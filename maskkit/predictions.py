@@ -18,10 +18,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskkit.csv_files import CsvFile, fault
 from maskkit.errors import PredictionError, UsageError
 from maskkit.files import replacing
 from maskkit.labels import NUM_CLASSES, VIEWS, View
-from maskkit.tables import CsvFile, Table, fault, read_blocks, read_header, read_table
+from maskkit.tables import Table, read_blocks, read_header, read_table
 
 __all__ = ["Floats", "Integers", "PredictionFile", "Predictions", "Space", "notice_of_run"]
 __all__ += ["open_predictions", "read_predictions", "softmax", "write_hard", "write_soft", "writing"]

@@ -5,69 +5,30 @@ its own; one with quotes, blank lines or a fault goes to Python's csv module, wh
 fault names the file and the line, as an editor counts: the header is line 1.
 """
 
-import csv
-import io
 import math
 import os
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskkit.csv_files import CsvFile, blocks_of, fault, read_start, split_rows, text_of
 from maskkit.errors import PredictionError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["CsvFile", "Table", "fault", "read_blocks", "read_header", "read_table"]
+__all__ = ["Table", "read_blocks", "read_header", "read_table"]
 
 _BLOCK_BYTES = 2 * 2**20
 _MOST_THREADS = 8
-_MOST_OF_HEADER = 2**16
-_LONGEST_ROW = 2**25
 _CLASS_COLUMNS = ("ans", "truth")
-_MARK = b"\xef\xbb\xbf"  # the byte-order mark of UTF-8
-
-
-@dataclass(frozen=True)
-class CsvFile:
-    """A file that can be read more than once; `content` is what a pipe held, None of any other file."""
-
-    path: Path
-    content: bytes | None
-
-    @classmethod
-    def at(cls, path: Path) -> "CsvFile":
-        """Return the file at a path.
-
-        Raises:
-            PredictionError: it is a folder, or cannot be read.
-        """
-        with _explained(path):
-            return cls(path, path.read_bytes() if path.is_fifo() or path.is_char_device() else None)
-
-    @property
-    def num_bytes(self) -> int:
-        """The size of the file."""
-        with _explained(self.path):
-            return self.path.stat().st_size if self.content is None else len(self.content)
-
-    @contextmanager
-    def opened(self) -> Iterator[BinaryIO]:
-        """Yield the open file.
-
-        Raises:
-            PredictionError: it is a folder, or cannot be read.
-        """
-        with _explained(self.path), self.path.open("rb") if self.content is None else io.BytesIO(self.content) as file:
-            yield file
 
 
 @dataclass(frozen=True)
@@ -158,7 +119,7 @@ def read_header(file: CsvFile, headers: Sequence[list[str]], *, hint: str) -> li
     Raises:
         PredictionError: as `read_table` does.
     """
-    return _read_start(file, headers, hint).header
+    return read_start(file, headers, hint).header
 
 
 def read_blocks(
@@ -176,9 +137,9 @@ def read_blocks(
     Raises:
         PredictionError: as `read_table` does, when it comes to the fault.
     """
-    path, start = file.path, _read_start(file, headers, hint)
+    path, start = file.path, read_start(file, headers, hint)
     line, has_rows = start.line, False
-    for block, plain in _plainly_parsed(_blocks(file, start.offset, num_bytes, on_read), start.header):
+    for block, plain in _plainly_parsed(blocks_of(file, start.offset, num_bytes, on_read), start.header):
         if plain is None:
             part = _carefully_parsed(path, block, line, start.header)
             line += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
@@ -190,89 +151,6 @@ def read_blocks(
             yield part
     if not has_rows:
         raise fault(path, start.line - 1, "there are no rows after the header; at least one is needed")
-
-
-def fault(source: Path | str, line: int, message: str, *, hint: str = "") -> PredictionError:
-    """Return the error of one line of a file."""
-    return PredictionError(f"{source}, line {line}: {message}", hint=hint)
-
-
-class _Start(NamedTuple):
-    """The header of a file, and where the rows after it begin: at which byte, on which line."""
-
-    header: list[str]
-    offset: int
-    line: int
-
-
-def _read_start(file: CsvFile, headers: Sequence[list[str]], hint: str) -> _Start:
-    path = file.path
-    with file.opened() as stream:
-        first_bytes = stream.read(_MOST_OF_HEADER)
-    offset = len(_MARK) if first_bytes.startswith(_MARK) else 0
-    line, header = 0, None
-    for line, text in enumerate(first_bytes[offset:].splitlines(keepends=True), start=1):
-        offset += len(text)
-        header = next((cells for _, cells in _split(path, _text(path, text), line)), None)
-        if header:
-            break
-    if not header:
-        raise PredictionError(f"{path} is empty", hint=hint)
-    if header not in headers:
-        received = ",".join(header)[:160]
-        raise fault(path, line, f"{_header_fault(header, headers)}; received {received!r}", hint=hint)
-    return _Start(header, offset, line + 1)
-
-
-def _header_fault(header: list[str], headers: Sequence[list[str]]) -> str:
-    name, times = Counter(header).most_common(1)[0]
-    if times > 1:
-        return f"the column {name!r} appears {times} times"
-    if any(sorted(header) == sorted(valid) for valid in headers):
-        return "the columns are out of order"
-    missing = [name for name in headers[0] if name not in header]
-    return f"the column {missing[0]!r} is missing" if missing else "these are not the columns of predictions"
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what the system raises into an error that names the file."""
-    if path.is_dir():
-        raise PredictionError(f"{path} is a folder; a CSV file of predictions is needed")
-    try:
-        yield
-    except OSError as error:
-        raise PredictionError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _blocks(file: CsvFile, offset: int, num_bytes: int, on_read: Callable[[int], None] | None) -> Iterator[bytes]:
-    """Yield parts of a file from a byte on; each ends where a row does."""
-    rest = b""
-    with file.opened() as stream:
-        stream.seek(offset)
-        while data := stream.read(num_bytes):
-            block = rest + data
-            end = _end_of_rows(block) if len(data) == num_bytes else len(block)
-            if not end and len(block) > _LONGEST_ROW:  # no row, but a quote that nothing closes
-                end = len(block)
-            rest = block[end:]
-            if end:
-                yield block[:end]
-            if on_read is not None:
-                on_read(stream.tell())
-    if rest:
-        yield rest
-
-
-def _end_of_rows(block: bytes) -> int:
-    """Return how many bytes the whole rows of a block have; a line end between quotes ends no row."""
-    end = block.rfind(b"\n") + 1
-    num_quotes = block.count(b'"', 0, end) if b'"' in block else 0
-    while end and num_quotes % 2:
-        before = block.rfind(b"\n", 0, end - 1) + 1
-        num_quotes -= block.count(b'"', before, end)
-        end = before
-    return end
 
 
 class _Plain(NamedTuple):
@@ -335,7 +213,7 @@ def _carefully_parsed(path: Path, block: bytes, first_line: int, header: list[st
     import pyarrow as pa
 
     lines, rows = [], []
-    for line, cells in _split(path, _text(path, block), first_line):
+    for line, cells in split_rows(path, text_of(path, block), first_line):
         if len(cells) != len(header):
             raise fault(path, line, f"the row has {len(cells)} cells; the header has {len(header)}")
         lines.append(line)
@@ -352,29 +230,6 @@ def _type_of(name: str) -> "pa.DataType":
     import pyarrow as pa
 
     return pa.dictionary(pa.int32(), pa.string()) if name in _CLASS_COLUMNS else pa.string()
-
-
-def _split(path: Path, text: str, first_line: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, cells) of every row that is not blank; a quoted cell may run over several lines."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = first_line
-    try:
-        for cells in reader:
-            if cells:
-                yield line, cells
-            line = first_line + reader.line_num
-    except csv.Error as error:
-        raise fault(path, line, f"the row is not valid CSV: {error}") from error
-
-
-def _text(path: Path, block: bytes) -> str:
-    try:
-        text = block.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise PredictionError(f"{path} is not text in UTF-8", hint="Save it as CSV in UTF-8.") from error
-    if "\0" in text:
-        raise PredictionError(f"{path} is not text but binary", hint="Save it as CSV in UTF-8.")
-    return text
 
 
 def _is_number(cell: str) -> bool:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from maskkit.alignment import align
 from maskkit.builtin.votes import hard, soft
-from maskkit.ensemble import counting, read_words, vote
+from maskkit.csv_files import CsvFile
+from maskkit.ensemble import counting, vote
 from maskkit.errors import PredictionError
 from maskkit.predictions import read_predictions, write_hard, write_soft, writing
-from maskkit.tables import CsvFile, read_blocks, read_table
+from maskkit.readings import read_words
+from maskkit.tables import read_blocks, read_table
 
 quick = settings(max_examples=40, deadline=None)
 HEADER = ["ImageID", "ans"]

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from maskkit.builtin.votes import hard, soft
-from maskkit.ensemble import Reading, Result, read_flags, read_words, vote
+from maskkit.ensemble import Result, vote
 from maskkit.errors import MaskkitError, PluginError, PredictionError, UsageError
 from maskkit.labels import decode
 from maskkit.plugin.contracts import VoteRule
 from maskkit.predictions import write_hard, write_soft
+from maskkit.readings import Reading, read_flags, read_words
 
 Array = NDArray[np.float64]
 

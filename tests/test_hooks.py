@@ -21,7 +21,7 @@ from maskkit.cli.help import command_help
 from maskkit.cli.reference import COMMAND, example, reference
 from maskkit.config import TrainConfig, VoteConfig
 from maskkit.engine.objective import Objective
-from maskkit.ensemble import read_words, vote
+from maskkit.ensemble import vote
 from maskkit.errors import UsageError
 from maskkit.flags import Layer, build, flags_of
 from maskkit.labels import VIEWS
@@ -29,6 +29,7 @@ from maskkit.plugin.discovery import State, discover
 from maskkit.plugin.hookspecs import KINDS
 from maskkit.plugin.part import Part
 from maskkit.plugin.registry import Registry
+from maskkit.readings import read_words
 from maskkit.reporting.events import METRIC_COLUMNS
 from maskkit.reporting.reporter import Reporters
 

@@ -14,11 +14,12 @@ PACKAGE = ROOT / "maskkit"
 # A room may import from the rooms of the lines above its own, from itself, and from no other.
 ORDER: tuple[set[str], ...] = (
     {"conversion", "errors", "files"},
-    {"labels", "tables"},
+    {"csv_files", "labels"},
+    {"tables"},
     {"plugin"},
     {"flags"},
     {"bootstrap", "config", "metrics", "people", "predictions", "reporting", "row_store"},
-    {"alignment", "arithmetic", "breakdown"},
+    {"alignment", "arithmetic", "breakdown", "readings"},
     {"data", "ensemble", "evaluation"},
     {"engine", "tuning"},
     {"cli"},

@@ -8,11 +8,12 @@ from rich.table import Table
 
 from maskkit.cli.progress import showing_progress
 from maskkit.config import VoteConfig
-from maskkit.ensemble import Ballot, Count, Reading, counting, read_flags, read_words
+from maskkit.ensemble import Ballot, Count, counting
 from maskkit.errors import UsageError
 from maskkit.plugin.part import Part
 from maskkit.plugin.registry import Registry
 from maskkit.predictions import notice_of_run, writing
+from maskkit.readings import Reading, read_flags, read_words
 
 __all__ = ["run_vote"]
 

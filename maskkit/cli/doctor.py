@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from maskkit.cli.progress import showing_progress
 from maskkit.config import CheckConfig
 from maskkit.data.doctor import Checkup, Finding, examine
 from maskkit.errors import UsageError
 from maskkit.labels import AGE, CLASS_NAMES, GENDER, MASK
+from maskkit.progress import showing_progress
 
 __all__ = ["check_and_print"]
 

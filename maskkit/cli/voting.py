@@ -6,13 +6,13 @@ from contextlib import ExitStack
 from rich.console import Console
 from rich.table import Table
 
-from maskkit.cli.progress import showing_progress
 from maskkit.config import VoteConfig
 from maskkit.ensemble import Ballot, Count, counting
 from maskkit.errors import UsageError
 from maskkit.plugin.part import Part
 from maskkit.plugin.registry import Registry
 from maskkit.predictions import notice_of_run, writing
+from maskkit.progress import showing_progress
 from maskkit.readings import Reading, read_flags, read_words
 
 __all__ = ["run_vote"]

@@ -2,14 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 
 from maskkit.config import TrainConfig
 from maskkit.data.checked import check_once
@@ -18,6 +14,7 @@ from maskkit.data.samples import Samples
 from maskkit.errors import PluginError, UsageError
 from maskkit.plugin.part import Part
 from maskkit.plugin.registry import Registry
+from maskkit.progress import showing_progress
 
 __all__ = ["Sources", "bad_images", "find_sources", "read_eval"]
 
@@ -79,21 +76,12 @@ def bad_images(paths: Sequence[str], on_bad_image: Literal["error", "skip"]) -> 
     Raises:
         DataError: bad images are an error; those that their headers and ends betray are named.
     """
-    with _progress("checking images") as on_progress:
+    with showing_progress() as progress_of:
+        on_progress = progress_of("checking", "images")
         if on_bad_image == "skip":
             return find_bad_images(paths, thorough=True, on_progress=on_progress)
         check_once(paths, on_progress=on_progress)
         return {}
-
-
-@contextmanager
-def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal how far a search has come, and leave no trace of it."""
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def read_eval(registry: Registry, folder: Path, *, info: Path | None = None) -> Samples:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, Progress
 
 __all__ = ["showing_progress"]
 
@@ -26,11 +26,11 @@ def showing_progress() -> Iterator[Callable[[str, str], Told]]:
     if not console.is_terminal:
         yield _lines
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
 
-        def bar(what: str, _: str) -> Told:
-            task = progress.add_task(what)
+        def bar(what: str, unit: str) -> Told:
+            task = progress.add_task(f"{what} {unit}")
             return lambda done, total: progress.update(task, completed=done, total=total)
 
         yield bar

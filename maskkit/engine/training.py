@@ -167,6 +167,7 @@ class _Run:
             mix=self.plan.mix,
             loader=self.loader,
             samples=self.plan.samples,
+            targets=self.plan.targets,
             train_rows=self.plan.rows(held_out=False),
             validation=self.validation,
             settings=Settings(

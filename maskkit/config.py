@@ -217,7 +217,7 @@ class TuneConfig(RunFlags, SearchFlags):
 class PredictConfig:
     """Predict a folder of images from a run's best checkpoint alone."""
 
-    run: Path = flag(MISSING, "A run folder, or a .safetensors checkpoint.", word=True)
+    run: Path = flag(MISSING, "A run folder, also one of --folds, or a .safetensors checkpoint.", word=True)
     images: Path | None = flag(None, "Folder of images; by name, or in the order of --info.", section="Input")
     info: Path | None = flag(None, "CSV with a column ImageID: which images, in which order.", section="Input")
     on_bad_image: Literal["error", "skip"] = flag(

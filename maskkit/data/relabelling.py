@@ -1,14 +1,14 @@
 """Labels that are wrong in the data, put right by a list: id,field,from,to."""
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from maskkit.data.csv_rows import Row, read_rows
 from maskkit.data.images import first_few
 from maskkit.data.samples import Samples
 from maskkit.errors import DataError
@@ -44,13 +44,7 @@ def read_corrections(path: Path | Literal["known"]) -> list[Correction]:
     if path == "known":
         with as_file(files("maskkit.data") / "known_labels.csv") as shipped:
             return read_corrections(shipped)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            columns, rows = reader.fieldnames or [], [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        cause = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"--relabel: {path} cannot be read: {cause}", hint=_FORM) from None
+    columns, rows = read_rows(path, flag="--relabel", form=_FORM)
     if missing := [name for name in _COLUMNS if name not in columns]:
         has = ", ".join(columns) or "nothing"
         raise DataError(f"--relabel: {path} has no column {', '.join(missing)}; it has {has}", hint=_FORM)
@@ -86,7 +80,7 @@ def relabel(samples: Samples, corrections: Sequence[Correction]) -> tuple[Sample
     return replace(samples, table=table), pd.DataFrame(changes, columns=list(COLUMNS))
 
 
-def _correction(path: Path, line: int, row: Mapping[str, Any]) -> Correction:
+def _correction(path: Path, line: int, row: Row) -> Correction:
     person, field = row["id"].strip(), row["field"].strip().lower()
     place = f"--relabel: {path}, line {line}"
     if field not in {*_AXES, "age"}:

@@ -1,12 +1,12 @@
 """A split that somebody made before, taken from a table: the samples.csv of a run, or one of one's own."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskkit.data.csv_rows import read_rows
 from maskkit.data.folds import HELD_OUT, LEFT_OUT, TRAINING
 from maskkit.data.images import first_few
 from maskkit.data.samples import Samples
@@ -38,13 +38,7 @@ def read_split(path: Path, samples: Samples, *, num_folds: int | None) -> NDArra
 
 def _read(path: Path) -> tuple[str, Mapping[str, int]]:
     """Return the column that names images, and the fold of each name."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            columns, rows = reader.fieldnames or [], [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        cause = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"--split_file: {path} cannot be read: {cause}", hint=_FORM) from None
+    columns, rows = read_rows(path, flag="--split_file", form=_FORM)
     column = next((name for name in ("sample", "person") if name in columns), None)
     if column is None or "fold" not in columns:
         has = ", ".join(columns) or "nothing"

@@ -79,7 +79,8 @@ def _mean_of_all(
         rows = torch.arange(len(samples))
         with explaining_memory():
             found.append(probabilities_of(trained.classifier, trained.view, loader, rows, config.batch_size))
-    return np.mean(found, axis=0, dtype=np.float64).astype(np.float32), trained.description
+    mean: NDArray[np.float64] = np.mean(found, axis=0, dtype=np.float64)
+    return mean.astype(np.float32), trained.description
 
 
 def probabilities_of(

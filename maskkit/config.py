@@ -94,7 +94,8 @@ class RunFlags:
         minimum=1, maximum=65536,
     )  # fmt: skip
     accumulate: int = flag(
-        1, "Batches a step; their losses are averaged by their sizes, so f1 or a weighted loss sees each by itself.",
+        1, "Batches a step of each process; their losses are averaged by their sizes, so f1 or a weighted loss sees"
+        " each batch by itself.",
         section="Data", minimum=1, maximum=65536,
     )  # fmt: skip
     valid_batch_size: int = flag(256, "Images a validation step.", section="Data", minimum=1, maximum=65536)
@@ -149,6 +150,12 @@ class RunFlags:
     compile: Literal["no", "default", "graphs"] = flag(
         "no",
         "Let torch compile the network, which takes minutes; graphs: as CUDA graphs too, where a GPU waits for Python.",
+        section="Machine",
+    )
+    sync_batchnorm: bool = flag(
+        False,  # noqa: FBT003
+        "Let batch norms see the batches of all GPUs together, under torchrun; else each its own, and their statistics"
+        " are averaged after each epoch.",
         section="Machine",
     )
     seed: int = flag(42, "Fixes the split, the weights, the order and the augmentation.", section="Machine", minimum=0)

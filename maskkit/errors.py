@@ -9,9 +9,11 @@
     ├── WeightsError           1   pretrained weights that cannot be had or do not fit
     ├── CheckpointError        1   a run folder or checkpoint that cannot be used
     ├── WorkerError            1   the processes that decode images
+    ├── ProcessError           1   the processes that train together
+    │   └── LostProcessError   1   another one has ended or cannot be reached
     ├── TuningError            1   a search for the best flags that cannot begin or go on
     └── TrainingError          1   a training that cannot go on
-        └── NonFiniteLossError 1   the loss became NaN or infinite
+        └── NonFiniteLossError 1   the loss, or what the network gives, is NaN or infinite
 
 The number is the exit code of the command that ends with it.
 """
@@ -23,10 +25,12 @@ from typing import ClassVar
 __all__ = [
     "CheckpointError",
     "DataError",
+    "LostProcessError",
     "MaskkitError",
     "NonFiniteLossError",
     "PluginError",
     "PredictionError",
+    "ProcessError",
     "TrainingError",
     "TuningError",
     "UnknownNameError",
@@ -85,6 +89,14 @@ class WorkerError(MaskkitError):
     """A process that decodes images could not be started, died or ran out of something."""
 
 
+class ProcessError(MaskkitError):
+    """The processes of a training cannot work together."""
+
+
+class LostProcessError(ProcessError):
+    """Another process of a training has ended or cannot be reached."""
+
+
 class TuningError(MaskkitError):
     """A search for the best flags cannot begin, or cannot go on."""
 
@@ -94,7 +106,7 @@ class TrainingError(MaskkitError):
 
 
 class NonFiniteLossError(TrainingError):
-    """The loss became NaN or infinite."""
+    """The loss, or what the network gives, became NaN or infinite."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "maskkit"
 
 # A room may import from the rooms of the lines above its own, from itself, and from no other.
 ORDER: tuple[set[str], ...] = (
-    {"conversion", "errors", "files", "progress"},
+    {"conversion", "errors", "files", "processes", "progress"},
     {"csv_files", "labels"},
     {"tables"},
     {"plugin"},

@@ -146,19 +146,20 @@ def test_hashes_that_one_run_took_are_known_to_the_next_until_a_photo_changes(
     paths = [str(tmp_path / f"{number}.jpg") for number in range(5)]
     for number, path in enumerate(paths):
         Path(path).write_text(str(number))
-    rows, told = torch.tensor([0, 2, 4]), []
+    rows = torch.tensor([0, 2, 4])
     first = PhotoHashes(paths, rows)
-    first.when_whole(lambda hashes: told.append(hashes.tolist()))
     first.keep(torch.tensor([4, 0]), torch.tensor([[-1, 2, 3, 4], [5, 6, 7, 8]]))
-    assert told == []
     assert first.wants(torch.tensor([0, 1, 2, 4])).tolist() == [False, False, True, False]
-    first.keep(torch.tensor([2]), torch.tensor([[9, 10, 11, 12]]))
+    # Another process looked at the third photo.
+    other = torch.zeros(5, 4, dtype=torch.int64)
+    other[2] = torch.tensor([9, 10, 11, 12])
+    first.join(lambda mine: mine + other)
     zeros = [0, 0, 0, 0]
-    assert told == [[[5, 6, 7, 8], zeros, [9, 10, 11, 12], zeros, [2**64 - 1, 2, 3, 4]]]
+    assert first.known.tolist() == [[5, 6, 7, 8], zeros, [9, 10, 11, 12], zeros, [2**64 - 1, 2, 3, 4]]
     second = PhotoHashes(paths, rows)
-    assert not second.wants(rows).any()
-    second.when_whole(lambda hashes: told.append(hashes.tolist()))
-    assert told[0] == told[1]
+    assert second.are_known
+    assert second.known.tolist() == first.known.tolist()
+    assert not PhotoHashes(paths, rows, is_read=False).are_known
     Path(paths[2]).write_text("changed")
     assert PhotoHashes(paths, rows).wants(rows).all()
     file = next((tmp_path / "cache" / "maskkit" / "hashes").iterdir())

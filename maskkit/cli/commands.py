@@ -23,6 +23,7 @@ from maskkit.config import (
 )
 from maskkit.errors import UsageError
 from maskkit.flags import flags_of
+from maskkit.processes import place_in
 from maskkit.tuning.trial import as_trial, in_trial
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def train(config: TrainConfig, sources: Mapping[str, str]) -> int:
     _prepare_process()
     from maskkit.engine.folded import train as run_training
 
-    run_training(config, sources, registry)
+    run_training(config, sources, registry, place=place_in())
     return 0
 
 
@@ -76,7 +77,7 @@ def predict(config: PredictConfig, _: Mapping[str, str]) -> int:
     _prepare_process()
     from maskkit.engine.prediction import predict as run_prediction
 
-    run_prediction(config, installed())
+    run_prediction(config, installed(), place=place_in())
     return 0
 
 

@@ -5,6 +5,7 @@ at types. So each token is checked first against the command's config, its text 
 which arrives unchanged, and what Fire calls only notes what to do.
 """
 
+import os
 import signal
 import sys
 import warnings
@@ -19,13 +20,16 @@ from maskkit.cli import commands
 from maskkit.cli.arguments import read_arguments
 from maskkit.cli.catalogue import COMMANDS
 from maskkit.cli.command import Command
-from maskkit.errors import MaskkitError, UsageError
+from maskkit.errors import LostProcessError, MaskkitError, NonFiniteLossError, UsageError
 from maskkit.flags import Flag, Layer, build, flag, flags_of, read_config_file
+from maskkit.processes import place_in
 from maskkit.tuning.trial import in_trial, tuned_layer
 
 __all__ = ["main"]
 
 INTERRUPTED, TERMINATED = 130, 143
+_TOGETHER = {"train", "predict"}  # the commands that torchrun may run in several processes
+_TOLD_BY_THE_FIRST = (UsageError, NonFiniteLossError, LostProcessError, KeyboardInterrupt)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -44,6 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     _print_any_text()
     signal.signal(signal.SIGTERM, _terminate)
     tokens = list(sys.argv[1:] if argv is None else argv)
+    if not place_in().is_first and tokens and tokens[0] in _TOGETHER:
+        _leave_words_to_the_first()
     debug = "--debug" in tokens
     try:
         with warnings.catch_warnings():
@@ -156,6 +162,12 @@ def _print_any_text() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def _leave_words_to_the_first() -> None:
+    """Print nothing from here on, an error of this process's own aside, and end when told to, with nothing to save."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  until the process ends
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as a person reads it, without the line of code that gave it."""
     print(f"warning: {message}", file=sys.stderr)
@@ -167,8 +179,14 @@ def _fail(text: str, code: int, error: BaseException, *, debug: bool) -> int:
         import traceback
 
         traceback.print_exc()
+    place = place_in()
+    if not place.is_first and isinstance(error, _TOLD_BY_THE_FIRST):
+        return code
     notes: list[str] = getattr(error, "__notes__", [])
     first, *others = [*(text.splitlines() or [""]), *notes]
     label = "" if code in {INTERRUPTED, TERMINATED} else "error: "
-    print(f"{label}{first}", *(f"  {line}" for line in others), sep="\n", file=sys.stderr)
+    if not place.is_first:
+        label = f"process {place.rank}: {label}"
+    lines = [f"{label}{first}", *(f"  {line}" for line in others)]
+    print(*lines, sep="\n", file=sys.stderr if place.is_first else sys.__stderr__)
     return code

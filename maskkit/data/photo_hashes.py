@@ -24,15 +24,18 @@ _MOST_FILES = 100
 
 
 class PhotoHashes:
-    """The hashes, uint64 [N, 4], of the photos of a table, by rows; those of a run's `rows`, int64 [M], are wanted."""
+    """The hashes, uint64 [N, 4], of the photos of a table, by rows; those of a run's `rows`, int64 [M], are wanted.
 
-    def __init__(self, paths: Sequence[str], rows: Tensor) -> None:
+    `is_read`: whether those that an earlier run took count.
+    """
+
+    def __init__(self, paths: Sequence[str], rows: Tensor, *, is_read: bool = True) -> None:
         self._rows = rows
         self._hashes = np.zeros((len(paths), WORDS), dtype=np.uint64)
         self._is_wanted = torch.zeros(len(paths), dtype=torch.bool).index_fill_(0, rows, True)  # noqa: FBT003
+        self.are_joined = False
         self._path = _file_of([paths[row] for row in rows.tolist()])
-        self._when_whole: Callable[[Hash], None] | None = None
-        known = None if self._path is None else _read(self._path, len(rows))
+        known = _read(self._path, len(rows)) if self._path is not None and is_read else None
         if known is not None:
             self._hashes[rows.numpy()] = known
             self._is_wanted[:] = False
@@ -41,24 +44,34 @@ class PhotoHashes:
         """Return of which rows, int64 [B], the hash is wanted yet, bool [B]."""
         return self._is_wanted[rows]
 
+    @property
+    def are_known(self) -> bool:
+        """Whether none is wanted any more."""
+        return not bool(self._is_wanted.any())
+
+    @property
+    def known(self) -> Hash:
+        """The hashes, uint64 [N, 4], zeros for those that are wanted yet."""
+        return self._hashes
+
+    def want_none(self) -> None:
+        """Let no more hashes be taken, since they are known."""
+        self._is_wanted[:] = False
+        self.are_joined = True
+
     def keep(self, rows: Tensor, hashes: Tensor) -> None:
         """Keep the hashes, int64 [B, 4] of the same bits, of rows that were wanted, int64 [B]."""
         self._hashes[rows.numpy()] = hashes.numpy().view(np.uint64)
         self._is_wanted[rows] = False
-        if not bool(self._is_wanted.any()):
-            self._write()
-            self._tell()
 
-    def when_whole(self, tell: Callable[[Hash], None]) -> None:
-        """Have `tell` called once with all hashes, uint64 [N, 4], when the last of the wanted ones is there."""
-        self._when_whole = tell
-        if not bool(self._is_wanted.any()):
-            self._tell()
+    def join(self, add_up: Callable[[Tensor], Tensor]) -> None:
+        """Take over the hashes that other processes took, when each was taken by one, and keep all for other runs.
 
-    def _tell(self) -> None:
-        if self._when_whole is not None:
-            tell, self._when_whole = self._when_whole, None
-            tell(self._hashes)
+        add_up: gives the sum, over the processes, of a tensor that each of them has.
+        """
+        self._hashes = add_up(torch.from_numpy(self._hashes.view(np.int64))).numpy().view(np.uint64)
+        self.want_none()
+        self._write()
 
     def _write(self) -> None:
         if self._path is None:

@@ -8,6 +8,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from maskkit.arithmetic.depthwise import DepthwiseInFloat32
 from maskkit.arithmetic.folding import fold
@@ -23,13 +24,17 @@ STD = (0.237, 0.247, 0.246)
 
 @dataclass(frozen=True)
 class Classifier:
-    """From prepared images to logits: both training and prediction go through here, so they cannot differ."""
+    """From prepared images to logits: both training and prediction go through here, so they cannot differ.
+
+    parallel: the network as several processes train it together, which lets their gradients be one.
+    """
 
     network: nn.Module
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     device: torch.device
     precision: Precision
+    parallel: DistributedDataParallel | None = None
 
     def to_device(self) -> None:
         """Move the network to its device, in the memory order that convolutions like."""
@@ -47,13 +52,14 @@ class Classifier:
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return float32 logits [B, num_outputs] of pixels [B, 3, H, W] in 0..1."""
-        learns = torch.is_grad_enabled() and self.precision.depthwise_in_fp32
-        return self._logits(pixels, DepthwiseInFloat32() if learns else nullcontext())
+        learns = torch.is_grad_enabled()
+        mode = DepthwiseInFloat32() if learns and self.precision.depthwise_in_fp32 else nullcontext()
+        return self._logits(pixels, mode, self.parallel if learns and self.parallel is not None else self.network)
 
-    def _logits(self, pixels: Tensor, mode: AbstractContextManager[object]) -> Tensor:
+    def _logits(self, pixels: Tensor, mode: AbstractContextManager[object], network: nn.Module) -> Tensor:
         reduced = self.precision.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.precision.dtype if reduced else None, enabled=reduced), mode:
-            logits: Tensor = self.network(self.normalised(pixels))
+            logits: Tensor = network(self.normalised(pixels))
         return logits.float()
 
     @cached_property
@@ -70,4 +76,4 @@ class Classifier:
         pixels = (self.pixels(batch.images) for batch in batches)
         first = next(pixels)
         mode = fold(self.network, self.normalised(first[:2]), self.precision.dtype) or nullcontext()
-        return torch.cat([self._logits(one, mode) for one in chain([first], pixels)])
+        return torch.cat([self._logits(one, mode, self.network) for one in chain([first], pixels)])

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from maskkit.arithmetic.depthwise import is_slow_in_bfloat16
-from maskkit.errors import UsageError
+from maskkit.errors import ProcessError, UsageError
+from maskkit.processes import Place
 
 __all__ = ["Precision", "choose_device", "choose_precision", "choose_workers", "for_training", "usable_cores"]
 
@@ -37,12 +38,17 @@ class Precision:
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, place: Place | None = None) -> torch.device:
     """Return the device of that name; "auto" takes CUDA, then MPS, then the CPU.
+
+    Of several processes on a machine, each takes the GPU of its own number.
 
     Raises:
         UsageError: there is no such device here.
+        ProcessError: there are fewer GPUs than processes.
     """
+    if place is not None and not place.is_alone:
+        return _device_of_its_own(name, place)
     here = ["cpu"]
     here += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     here += ["mps"] if torch.backends.mps.is_available() else []
@@ -52,6 +58,23 @@ def choose_device(name: str) -> torch.device:
     if wanted not in here:
         raise UsageError(f"--device={name}: no such device here", hint=f"Here are: {', '.join(here)}.")
     return torch.device(wanted)
+
+
+def _device_of_its_own(name: str, place: Place) -> torch.device:
+    count = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not count):
+        return torch.device("cpu")
+    if name not in {"auto", "cuda"}:
+        raise UsageError(
+            f"--device={name}: each of several processes takes a GPU of its own, or the CPU",
+            hint="Leave it out, or type --device=cuda or --device=cpu.",
+        )
+    if place.local_size > count:
+        raise ProcessError(
+            f"{place.local_size} processes on this machine need a GPU each, and there are {count}",
+            hint=f"Start torchrun with --nproc-per-node={count}." if count else "Type --device=cpu.",
+        )
+    return torch.device("cuda", place.local_rank)
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
@@ -101,11 +124,14 @@ def usable_cores() -> int:
     return max(1, min(allowed, -int(-quota // 1))) if quota else allowed
 
 
-def choose_workers(asked: int | str, device: torch.device) -> int:
-    """Return how many processes decode: all cores but one on a GPU, half of them where training needs the cores too."""
+def choose_workers(asked: int | str, device: torch.device, place: Place | None = None) -> int:
+    """Return how many processes decode: all cores but one on a GPU, half of them where training needs the cores too.
+
+    Processes that train on the same machine share its cores.
+    """
     if isinstance(asked, int):
         return asked
-    cores = usable_cores()
+    cores = usable_cores() // (place.local_size if place else 1)
     fitting = cores - 1 if device.type != "cpu" else cores // 2
     return max(0, min(fitting, _MOST_WORKERS))
 

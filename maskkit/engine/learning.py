@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from maskkit.engine.classifier import MEAN, STD, Classifier
 from maskkit.engine.objective import Objective
+from maskkit.engine.parallel import train_together
 from maskkit.engine.plan import Plan
 from maskkit.engine.progress import Progress
 from maskkit.engine.weights import load_weights
@@ -79,7 +80,7 @@ def build_learning(plan: Plan, *, is_resumed: bool) -> Learning:
         WeightsError: the weights to start from cannot be had or do not fit.
     """
     config, parts = plan.config, plan.parts
-    classifier = _build_classifier(plan, is_resumed=is_resumed)
+    classifier = train_together(_build_classifier(plan, is_resumed=is_resumed), plan.world, config.resize)
     make_loss = partial(parts["loss"].build_a, nn.Module)
     objective = Objective(plan.view, make_loss, plan.targets[plan.rows(held_out=False).numpy()])
     optimizer = parts["optimizer"].build_a(
@@ -97,6 +98,8 @@ def _build_classifier(plan: Plan, *, is_resumed: bool) -> Classifier:
     network = part.build_a(nn.Module, plan.view.num_outputs, pretrained=plan.pretrained and not is_resumed)
     if config.weights is not None and not is_resumed:
         load_weights(network, config.weights)
+    if config.sync_batchnorm and not plan.world.place.is_alone:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     component = part.component
     classifier = Classifier(network, component.mean or MEAN, component.std or STD, plan.device, plan.precision)
     classifier.to_device()

@@ -12,6 +12,7 @@ from torch import Tensor
 from maskkit.config import TrainConfig
 from maskkit.data.loader import ImageLoader, split_rows
 from maskkit.engine.classifier import Classifier
+from maskkit.engine.distributed import ALONE, World
 from maskkit.errors import TrainingError
 
 __all__ = ["explaining_memory", "free_memory", "is_out_of_memory", "logits_within_memory", "smaller_batches"]
@@ -48,9 +49,26 @@ def smaller_batches(config: TrainConfig, *, keep_step: bool) -> TrainConfig:
 
 
 def logits_within_memory(
-    classifier: Classifier, loader: ImageLoader, rows: Tensor, batch_size: int
+    classifier: Classifier, loader: ImageLoader, rows: Tensor, batch_size: int, world: World = ALONE
 ) -> tuple[Tensor, int]:
-    """Return the float32 logits [N, num_outputs] of the rows, and the batch size that memory held."""
+    """Return the float32 logits [N, num_outputs] of the rows, and the batch size that memory held.
+
+    Several processes deal out the batches that one alone would have, so that nothing depends on their number.
+    """
+    if world.place.is_alone:
+        return _logits_of(classifier, loader, rows, batch_size)
+    mine = torch.cat([rows[:0], *world.deal(split_rows(torch.arange(len(rows)), batch_size))])
+    held, logits = batch_size, torch.empty(0)
+    if len(mine):
+        logits, held = _logits_of(classifier, loader, rows[mine], batch_size)
+    width = world.told_by_first(logits.shape[-1])  # the first process has a batch, if anyone has
+    everyone = torch.zeros(len(rows), width, device=classifier.device)
+    if len(mine):
+        everyone[mine.to(everyone.device)] = logits
+    return world.sum(everyone), world.smallest(held)
+
+
+def _logits_of(classifier: Classifier, loader: ImageLoader, rows: Tensor, batch_size: int) -> tuple[Tensor, int]:
     while True:
         try:
             return classifier.logits_of(loader.batches(split_rows(rows, batch_size))), batch_size

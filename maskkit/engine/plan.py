@@ -22,6 +22,7 @@ from maskkit.data.photo_hashes import PhotoHashes
 from maskkit.data.samples import Samples
 from maskkit.data.split_file import read_split
 from maskkit.engine.device import Precision, choose_device, choose_precision, choose_workers, for_training
+from maskkit.engine.distributed import ALONE, World
 from maskkit.engine.parts import choose_parts, choose_reporters, plain_names
 from maskkit.engine.sources import Sources, find_sources
 from maskkit.engine.weights import check_source
@@ -61,6 +62,7 @@ class Plan:
     pretrained: bool
     num_workers: int
     cache: str
+    world: World = ALONE
 
     @property
     def samples(self) -> Samples:
@@ -68,13 +70,14 @@ class Plan:
 
     @property
     def batch_size(self) -> int:
-        """How many images are in memory at once."""
+        """How many images a process has in memory at once."""
         assert isinstance(self.config.batch_size, int)  # noqa: S101  make_plan decided it
         return self.config.batch_size
 
     @property
     def steps_per_epoch(self) -> int:
-        return num_steps(len(self.rows(held_out=False)), self.batch_size * self.config.accumulate)
+        num_batches = self.config.accumulate * self.world.size
+        return num_steps(len(self.rows(held_out=False)), self.batch_size * num_batches, at_least=2 * num_batches)
 
     def rows(self, *, held_out: bool) -> Tensor:
         """Return the rows of the table that are held out, or trained on, int64 [N]."""
@@ -100,8 +103,17 @@ class Plan:
         return None
 
 
-def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Plan:
+def make_plan(
+    config: TrainConfig,
+    origins: Mapping[str, str],
+    registry: Registry,
+    *,
+    world: World = ALONE,
+    bad_images: Mapping[str, str] | None = None,
+) -> Plan:
     """Find every part, read the data and choose what was left open.
+
+    bad_images: those that another process found, each with its cause; None to look for them.
 
     Raises:
         UsageError: a name, an option or a value does not fit.
@@ -111,24 +123,27 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
     config = plain_names(config, registry)
     parts = choose_parts(config, registry)
     reporters = choose_reporters(config, registry)
-    device = choose_device(config.device)
+    device = choose_device(config.device, world.place)
     precision = for_training(choose_precision(config.precision, device), device)
     if config.compile == "graphs" and device.type != "cuda":
         raise UsageError(
             f"--compile=graphs needs a CUDA GPU, not {device}", hint="Leave it out, or type --compile=default."
         )
+    if config.sync_batchnorm and device.type != "cuda":
+        raise UsageError(f"--sync_batchnorm needs CUDA GPUs, not {device}", hint="Leave it out.")
     augmentation = parts["augmentation"].build_a(Augmentation, size=config.resize)
     pretrained = _is_pretrained(config, has_weights=parts["model"].component.has_weights)
     if config.weights is not None:
         check_source(config.weights)
     dropped_ages = read_ages(config.drop_ages)
-    sources = find_sources(config, registry)
+    sources = find_sources(config, registry, bad=bad_images)
     folds, fold_numbers = _choose_folds(config, sources.samples)
     folds[(folds == TRAINING) & are_of_ages(sources.samples, dropped_ages)] = LEFT_OUT
     num_train = int(np.count_nonzero(folds == TRAINING))
-    if num_train < 2:  # batch statistics need two
+    if num_train < 2 * world.size:  # batch statistics need two
+        few = f"only {num_train} images are left to train on, and each of {world.size} processes needs two"
         raise DataError(
-            "fewer than two images are left to train on",
+            few if not world.place.is_alone else "fewer than two images are left to train on",
             hint=f"Give more people, or {'fewer --drop_ages' if dropped_ages else 'a smaller --val_ratio'}.",
         )
     decided = _decide(config, sources, device, num_train)
@@ -147,8 +162,9 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
         fold_numbers=fold_numbers,
         targets=targets(sources.samples, config.old_from),
         pretrained=pretrained,
-        num_workers=choose_workers(config.num_workers, device),
-        cache=_choose_cache(config, len(sources.samples)),
+        num_workers=choose_workers(config.num_workers, device, world.place),
+        cache=_choose_cache(config, len(sources.samples) * world.place.local_size),
+        world=world,
     )
 
 

@@ -17,6 +17,7 @@ from maskkit.data.samples import Samples
 from maskkit.engine.checkpoint import find_checkpoints
 from maskkit.engine.classifier import Classifier
 from maskkit.engine.device import choose_workers
+from maskkit.engine.distributed import ALONE, World, joined
 from maskkit.engine.memory import explaining_memory, logits_within_memory
 from maskkit.engine.run_folder import write_bad_images
 from maskkit.engine.sources import bad_images, read_eval
@@ -25,23 +26,31 @@ from maskkit.errors import UsageError
 from maskkit.labels import View
 from maskkit.plugin.registry import Registry
 from maskkit.predictions import write_hard, write_soft
+from maskkit.processes import Place
 
 __all__ = ["predict", "probabilities_of", "write_eval"]
 
 
-def predict(config: PredictConfig, registry: Registry) -> None:
+def predict(config: PredictConfig, registry: Registry, *, place: Place | None = None) -> None:
     """Predict images with the best (or last) checkpoint of a run, or of all folds, and say where the files are.
 
     Raises:
         CheckpointError: a checkpoint, or a plugin that it needs, is missing.
         DataError: the images are.
     """
+    with joined(place or Place()) as world:
+        _predict(config, registry, world)
+
+
+def _predict(config: PredictConfig, registry: Registry, world: World) -> None:
     paths = find_checkpoints(config.run, config.checkpoint)
     samples = _images_to_predict(config, registry, paths[0])
     out = _output_folder(config, paths)
-    bad = bad_images(samples.paths, config.on_bad_image)
+    bad = world.told_by_first(bad_images(samples.paths, config.on_bad_image) if world.is_first else None)
     samples = samples.without(bad)
-    found, description = _mean_of_all(paths, samples, config, registry)
+    found, description = _mean_of_all(paths, samples, config, registry, world)
+    if not world.is_first:
+        return
     write_eval(out, samples, found)
     write_bad_images(out, bad)
     if description.get("notice"):
@@ -56,7 +65,7 @@ def predict(config: PredictConfig, registry: Registry) -> None:
 
 
 def _mean_of_all(
-    paths: Sequence[Path], samples: Samples, config: PredictConfig, registry: Registry
+    paths: Sequence[Path], samples: Samples, config: PredictConfig, registry: Registry, world: World
 ) -> tuple[NDArray[np.float32], Mapping[str, Any]]:
     """Return the mean probabilities float32 [N, num_classes] of checkpoints, and what the last of them tells of itself.
 
@@ -65,29 +74,31 @@ def _mean_of_all(
     found: list[NDArray[np.float32]] = []
     kept: KeptImages | None = None
     for path in paths:
-        trained = restore(path, registry, device=config.device, precision=config.precision)
+        trained = restore(path, registry, device=config.device, precision=config.precision, place=world.place)
         if len(paths) > 1 and kept is None and fits_in_memory(len(samples), trained.size):
             kept = KeptImages.in_memory(len(samples), trained.size)
         device = trained.classifier.device
         loader = ImageLoader(
             samples.paths,
             trained.augmentation,
-            num_workers=choose_workers(config.num_workers, device),
+            num_workers=choose_workers(config.num_workers, device, world.place),
             pin_memory=device.type == "cuda",
             kept=kept,
         )
         rows = torch.arange(len(samples))
         with explaining_memory():
-            found.append(probabilities_of(trained.classifier, trained.view, loader, rows, config.batch_size))
+            found.append(
+                probabilities_of(trained.classifier, trained.view, loader, rows, config.batch_size, world=world)
+            )
     mean: NDArray[np.float64] = np.mean(found, axis=0, dtype=np.float64)
     return mean.astype(np.float32), trained.description
 
 
 def probabilities_of(
-    classifier: Classifier, view: View, loader: ImageLoader, rows: Tensor, batch_size: int
+    classifier: Classifier, view: View, loader: ImageLoader, rows: Tensor, batch_size: int, *, world: World = ALONE
 ) -> NDArray[np.float32]:
     """Return the probabilities float32 [N, num_classes] of the rows int64 [N] of the loader's table."""
-    logits, _ = logits_within_memory(classifier, loader, rows, batch_size)
+    logits, _ = logits_within_memory(classifier, loader, rows, batch_size, world)
     return np.asarray(probabilities(view, logits).cpu().numpy(), dtype=np.float32)
 
 

@@ -23,10 +23,14 @@ _FILE = "config.json"
 
 @dataclass
 class History:
-    """What happened to a run on its way: the epochs after which it was taken up again, and how its batches shrank."""
+    """What happened to a run on its way: the epochs after which it was taken up again, and how its batches shrank.
+
+    launch: the key of the launch of torchrun that began it, None without one.
+    """
 
     resumed_after: list[int] = field(default_factory=list)
     smaller_batches: list[str] = field(default_factory=list)
+    launch: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Record:
     precision: str
     depthwise_in_fp32: bool
     samples_hash: str
+    num_processes: int
     components: list[tuple[str, Mapping[str, Any]]]
     history: History
 
@@ -57,6 +62,8 @@ def write_record(run_dir: Path, plan: Plan, history: History) -> None:
         "precision": plan.precision.name,
         "precision_reason": plan.precision.reason,
         "depthwise_in_fp32": plan.precision.depthwise_in_fp32,
+        "num_processes": plan.world.size,
+        "launch": history.launch,
         "num_threads": torch.get_num_threads(),
         "num_workers": plan.num_workers,
         "cache": plan.cache,
@@ -91,7 +98,7 @@ def read_record(run_dir: Path) -> Record:
         content = json.loads(path.read_text(encoding="utf-8"))
         config, _ = build(TrainConfig, [Layer(str(path), content["values"], is_file=True)])
         decisions: Mapping[str, Any] = content["decisions"]
-        history = History(list(decisions["resumed_after"]), list(decisions["smaller_batches"]))
+        history = History(list(decisions["resumed_after"]), list(decisions["smaller_batches"]), decisions.get("launch"))
         return Record(
             config=config,
             origins=dict(content["origins"]),
@@ -99,6 +106,7 @@ def read_record(run_dir: Path) -> Record:
             precision=decisions["precision"],
             depthwise_in_fp32=decisions["depthwise_in_fp32"],
             samples_hash=decisions["samples_sha256"],
+            num_processes=int(decisions.get("num_processes", 1)),
             components=[*content["components"].items(), *(("reporter", one) for one in content["reporters"])],
             history=history,
         )

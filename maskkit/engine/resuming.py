@@ -1,13 +1,15 @@
 """Where a run starts: at nothing, or where one that stopped left off."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from maskkit.config import TrainConfig
+from maskkit.engine.agreement import share_steps
 from maskkit.engine.checkpoint import Checkpoint, checkpoint_path
+from maskkit.engine.distributed import ALONE, World
 from maskkit.engine.progress import Progress
 from maskkit.engine.record import History, Record, read_record
 from maskkit.engine.run_folder import locked
@@ -78,8 +80,12 @@ def last_start(run_dir: Path, config: TrainConfig) -> Start:
 
 
 @contextmanager
-def take_up(run_dir: Path, config: TrainConfig, origins: Mapping[str, str]) -> Iterator[Stopped]:
+def take_up(
+    run_dir: Path, config: TrainConfig, origins: Mapping[str, str], *, world: World = ALONE
+) -> Iterator[Stopped]:
     """Yield a run that stopped, locked, with the flags of `config` that were given anew.
+
+    Of several processes the first one locks it. If they are others than before, they take the same steps.
 
     Raises:
         UsageError: a flag was given that a run cannot change on its way.
@@ -87,14 +93,15 @@ def take_up(run_dir: Path, config: TrainConfig, origins: Mapping[str, str]) -> I
     """
     given = flags_given(run_dir, origins)
     record = read_record(run_dir)
-    with locked(run_dir):
-        for leftover in run_dir.rglob(".*.tmp"):  # of a process that was killed while it wrote
-            leftover.unlink()
+    with locked(run_dir) if world.is_first else nullcontext():
+        if world.is_first:
+            for leftover in run_dir.rglob(".*.tmp"):  # of a process that was killed while it wrote
+                leftover.unlink()
         changes: dict[str, Any] = {name: getattr(config, name) for name in given}
         if "reporters" in changes:  # the options of those that left go with them
             kept = {name: one for name, one in record.config.reporters_args.items() if name in changes["reporters"]}
             changes.setdefault("reporters_args", kept)
-        continued = replace(record.config, **changes)
+        continued = share_steps(replace(record.config, **changes), record.num_processes, world)
         start = last_start(run_dir, continued)
         _check_length(run_dir, continued, start)
         sources = record.origins | dict.fromkeys(given, "flag, on resuming")

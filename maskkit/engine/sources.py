@@ -44,8 +44,16 @@ class Sources:
     relabelled: pd.DataFrame
 
 
-def find_sources(config: TrainConfig, registry: Registry, environment: Mapping[str, str] = os.environ) -> Sources:
+def find_sources(
+    config: TrainConfig,
+    registry: Registry,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    bad: Mapping[str, str] | None = None,
+) -> Sources:
     """Read and check all images by their headers, before anything is trained or written.
+
+    bad: the files that another process found to be bad, each with its cause, so that none is read here.
 
     Raises:
         PluginError: the data set breaks its contract.
@@ -66,7 +74,8 @@ def find_sources(config: TrainConfig, registry: Registry, environment: Mapping[s
     samples, relabelled = relabel(samples, corrections)
     eval_dir = samples.eval_dir if config.eval_dir == "auto" else config.eval_dir
     eval_samples = read_eval(registry, eval_dir) if isinstance(eval_dir, Path) else None
-    bad = bad_images(samples.paths + (eval_samples.paths if eval_samples else []), config.on_bad_image)
+    if bad is None:
+        bad = bad_images(samples.paths + (eval_samples.paths if eval_samples else []), config.on_bad_image)
     return Sources(
         dataset=dataset,
         data_dir=data_dir,

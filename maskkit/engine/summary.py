@@ -26,7 +26,7 @@ def run_start(run_dir: Path, plan: Plan, classifier: Classifier, progress: Progr
         "learn": f"{plan.view.name}, {plan.view.num_classes} classes; {plan.parts['loss'].component.name} loss",
         "model": _model(plan, classifier),
         "images": f"{config.resize[0]}x{config.resize[1]}, {_variation(config)}, {_batches(plan)}",
-        "device": f"{plan.device}, {usable_cores()} cores, {plan.num_workers} decoding;"
+        "device": f"{_devices(plan)}, {usable_cores()} cores, {plan.num_workers} decoding;"
         f" {plan.precision.name} ({plan.precision.reason})",
     }
     notices = [plan.samples.notice] if plan.samples.notice else []
@@ -47,6 +47,10 @@ def run_start(run_dir: Path, plan: Plan, classifier: Classifier, progress: Progr
         first_epoch=progress.epochs_done,
         total_steps=progress.total_steps,
     )
+
+
+def _devices(plan: Plan) -> str:
+    return str(plan.device) if plan.world.place.is_alone else f"{plan.world.size} processes, {plan.device.type}"
 
 
 def _data(plan: Plan) -> str:

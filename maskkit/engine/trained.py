@@ -18,6 +18,7 @@ from maskkit.errors import CheckpointError
 from maskkit.labels import View, view_named
 from maskkit.plugin.discovery import discover
 from maskkit.plugin.registry import Registry
+from maskkit.processes import Place
 
 __all__ = ["TrainedRun", "load_run", "probabilities", "restore"]
 
@@ -95,7 +96,7 @@ def load_run(run: Path, *, checkpoint: Literal["best", "last"] = "best", device:
     return restore(find_checkpoint(run, checkpoint), Registry(discover()), device=device, precision="fp32")
 
 
-def restore(path: Path, registry: Registry, *, device: str, precision: str) -> TrainedRun:
+def restore(path: Path, registry: Registry, *, device: str, precision: str, place: Place | None = None) -> TrainedRun:
     """Return the trained run of a checkpoint; the file alone tells how to build it. "auto" is as it was trained.
 
     Raises:
@@ -106,12 +107,12 @@ def restore(path: Path, registry: Registry, *, device: str, precision: str) -> T
     missing = [name for name in _DESCRIBED if name not in description]
     if missing or "model" not in checkpoint.state:
         raise CheckpointError(f"the checkpoint {path} does not tell {', '.join(missing or ['its weights'])}")
-    view, place = view_named(description["classification"]), choose_device(device)
+    view, target = view_named(description["classification"]), choose_device(device, place)
     network = _network(checkpoint, registry, view)
     wanted = description["precision"] if precision == "auto" else precision
-    is_gpu_format = wanted == "fp16" and place.type == "cpu"
-    chosen = choose_precision("fp32" if is_gpu_format else wanted, place)
-    classifier = Classifier(network, tuple(description["mean"]), tuple(description["std"]), place, chosen)
+    is_gpu_format = wanted == "fp16" and target.type == "cpu"
+    chosen = choose_precision("fp32" if is_gpu_format else wanted, target)
+    classifier = Classifier(network, tuple(description["mean"]), tuple(description["std"]), target, chosen)
     classifier.to_device()
     part = part_from_record(registry, "augmentation", description["augmentation"])
     augmentation = part.build_a(Augmentation, size=tuple(description["size"]))

@@ -5,6 +5,7 @@ import random
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -17,12 +18,13 @@ from torch.nn import functional
 
 from maskkit.data.augmentation import Augmentation, Draws
 from maskkit.data.images import first_few
-from maskkit.data.loader import Batch, ImageLoader, epoch_order, epoch_seed, split_rows
+from maskkit.data.loader import Batch, ImageLoader, epoch_order, epoch_seed, split_epoch
 from maskkit.data.samples import Samples
+from maskkit.engine.distributed import ALONE, World
 from maskkit.engine.learning import Learning
 from maskkit.engine.progress import Progress
 from maskkit.engine.validation import Validation
-from maskkit.errors import NonFiniteLossError, TrainingError
+from maskkit.errors import NonFiniteLossError
 from maskkit.labels import NUM_CLASSES
 from maskkit.plugin.contracts import Mix
 from maskkit.reporting.events import EpochEnd, EpochStart, StepEnd
@@ -35,7 +37,7 @@ Save = Callable[[str, Mapping[str, Any], EpochEnd], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """The numbers of a training; a step learns from `accumulate` batches of `batch_size` images."""
+    """The numbers of a training; in a step, each process learns from `accumulate` batches of `batch_size` images."""
 
     epochs: int
     batch_size: int
@@ -58,6 +60,7 @@ class Trainer:
     """Trains on some rows of a table, an epoch at a time, and keeps the best epoch and the last.
 
     targets: the class 0..17 that each image of the table is trained as, int64 [N].
+    world: the processes that share the batches of a step; all of them then have the same weights.
     """
 
     def __init__(
@@ -75,12 +78,13 @@ class Trainer:
         reporters: Reporters,
         save: Save,
         progress: Progress,
+        world: World = ALONE,
     ) -> None:
         self.learning, self.augmentation, self.mix = learning, augmentation, mix
         self.loader, self.samples = loader, samples
         self.train_rows, self.validation = train_rows, validation
         self.settings, self.reporters, self.save = settings, reporters, save
-        self.progress = progress
+        self.progress, self.world = progress, world
         self.device = learning.classifier.device
         self.targets = torch.from_numpy(targets).to(self.device)
         self.of_class = torch.tensor(learning.objective.view.of_class, device=self.device)
@@ -91,7 +95,7 @@ class Trainer:
         """Train every epoch that is left, or until `patience` epochs brought no better validation macro F1.
 
         Raises:
-            TrainingError: the loss became NaN or infinite, or no epoch could be measured.
+            NonFiniteLossError: the loss became NaN or infinite, or no epoch could be measured.
             torch.OutOfMemoryError: the device cannot hold a step.
         """
         for epoch in range(self.progress.epochs_done, self.settings.epochs):
@@ -100,13 +104,13 @@ class Trainer:
                 break
             self._finish(self._run_epoch(epoch))
         if self.progress.best is None:
-            raise TrainingError(
+            raise NonFiniteLossError(
                 "no epoch has a validation macro F1: the network gave NaN",
                 hint="Try a smaller --lr or --precision=fp32.",
             )
 
     def _run_epoch(self, epoch: int) -> EpochEnd:
-        _seed_generators(epoch_seed(self.settings.seed, epoch))
+        _seed_generators(epoch_seed(self.settings.seed, epoch, self.world.place.rank))
         started = time.perf_counter()
         lr = self.lr
         train_loss, train_accuracy, speed = self._train_epoch(epoch)
@@ -137,9 +141,9 @@ class Trainer:
     def _train_epoch(self, epoch: int) -> tuple[float, float, float]:
         """Return the mean loss, the accuracy and the images per second of one pass."""
         order = epoch_order(self.train_rows, seed=self.settings.seed, epoch=epoch)
-        steps = split_rows(order, self.settings.batch_size * self.settings.accumulate)
-        parts = [split_rows(rows, self.settings.batch_size) for rows in steps]
-        batches = self.loader.batches([rows for part in parts for rows in part])
+        steps = split_epoch(order, self.settings.batch_size, self.settings.accumulate, self.world.size)
+        mine = [self.world.deal(batches) for batches in steps]
+        batches = self.loader.batches([rows for of_step in mine for rows in of_step])
         self.reporters.on_epoch_start(EpochStart(epoch, self.settings.epochs, len(steps)))
         self.learning.classifier.network.train()
         self.learning.objective.train()
@@ -147,8 +151,9 @@ class Trainer:
         num_correct = torch.zeros((), dtype=torch.int64, device=self.device)
         interval = _Interval()
         started = time.perf_counter()
-        for step, (rows, part) in enumerate(zip(steps, parts, strict=True), start=1):
-            loss, correct = self._step(epoch, islice(batches, len(part)), len(rows))
+        for step, (of_all, of_step) in enumerate(zip(steps, mine, strict=True), start=1):
+            rows = torch.cat(of_all)
+            loss, correct = self._step(epoch, islice(batches, len(of_step)), len(of_step), len(rows))
             loss_sum += loss * len(rows)
             num_correct += correct
             interval.losses.append(loss)
@@ -157,23 +162,26 @@ class Trainer:
             is_due = step % self.settings.log_interval == 0 or step == len(steps)
             mean = self._close(interval, epoch, step) if is_due else None
             self.reporters.on_step_end(StepEnd(epoch, step, self.total_steps, mean, self.lr))
+        self.world.same_buffers(self.learning.classifier.network)
         seconds = time.perf_counter() - started
         count = len(self.train_rows)
-        return float(loss_sum) / count, int(num_correct) / count, count / seconds
+        return float(self.world.sum(loss_sum)) / count, int(self.world.sum(num_correct)) / count, count / seconds
 
-    def _step(self, epoch: int, batches: Iterator[Batch], num_rows: int) -> tuple[Tensor, Tensor]:
-        """Learn from the batches of one step, `num_rows` images in all; nothing here waits for the device.
+    def _step(self, epoch: int, batches: Iterator[Batch], num_batches: int, num_rows: int) -> tuple[Tensor, Tensor]:
+        """Learn from this process's batches of one step, of `num_rows` images in all; nothing waits for the device.
 
-        Returns the loss, the mean of the batches' losses by their sizes, and how many answers were right.
+        Returns this process's part of the loss, which is the mean of all batches' losses by their sizes, and how many
+        of its answers were right.
         """
         network, optimizer, scaler = self.learning.classifier.network, self.learning.optimizer, self.learning.scaler
         loss_sum = torch.zeros((), device=self.device)
         num_correct = torch.zeros((), dtype=torch.int64, device=self.device)
         optimizer.zero_grad(set_to_none=True)
-        for batch in batches:
-            loss, correct = self._forward(epoch, batch)
-            part = loss * (len(batch.rows) / num_rows)
-            scaler.scale(part).backward()  # type: ignore[no-untyped-call]
+        for number, batch in enumerate(batches, start=1):
+            with self._together(is_last=number == num_batches):
+                loss, correct = self._forward(epoch, batch)
+                part = loss * (self.world.size * len(batch.rows) / num_rows)  # of a mean over processes
+                scaler.scale(part).backward()  # type: ignore[no-untyped-call]
             loss_sum += part.detach()
             num_correct += correct
         if self.settings.clip_norm is not None:
@@ -182,7 +190,12 @@ class Trainer:
         scaler.step(optimizer)
         scaler.update()
         self._step_schedule("step", None)
-        return loss_sum, num_correct
+        return loss_sum / self.world.size, num_correct
+
+    def _together(self, *, is_last: bool) -> AbstractContextManager[None]:
+        """Let the gradients of all processes become their mean in the last batch of a step, and not before."""
+        parallel = self.learning.classifier.parallel
+        return nullcontext() if parallel is None or is_last else parallel.no_sync()
 
     def _forward(self, epoch: int, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and how many of its answers were right."""
@@ -212,7 +225,7 @@ class Trainer:
         Raises:
             NonFiniteLossError: a loss of the interval is NaN or infinite; the step and its files are named.
         """
-        losses: list[float] = torch.stack(interval.losses).tolist()
+        losses: list[float] = self.world.sum(torch.stack(interval.losses)).tolist()
         first_step = step - len(losses) + 1
         for offset, loss in enumerate(losses):
             if not math.isfinite(loss):

@@ -1,12 +1,10 @@
 """A training from its flags to its predictions: plan, build, fit, predict with the best weights."""
 
-import os
 import shlex
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +15,27 @@ import maskkit
 from maskkit.config import TrainConfig
 from maskkit.data.photo_hashes import PhotoHashes
 from maskkit.data.workers import explain_worker_failures
+from maskkit.engine.agreement import plan_together
 from maskkit.engine.checkpoint import Checkpoint, checkpoint_path
+from maskkit.engine.distributed import ALONE, World
 from maskkit.engine.leaks import tell_leaks
 from maskkit.engine.learning import build_learning
 from maskkit.engine.memory import explaining_memory, free_memory, is_out_of_memory, smaller_batches
 from maskkit.engine.packing import pack
 from maskkit.engine.parts import part_from_record
-from maskkit.engine.plan import Plan, make_plan
+from maskkit.engine.plan import Plan
 from maskkit.engine.prediction import probabilities_of, write_eval
 from maskkit.engine.record import History, write_record
 from maskkit.engine.rehearsal import rehearse
 from maskkit.engine.resuming import Start, last_start, take_up
-from maskkit.engine.run_folder import check_name, check_same_samples, locked, make_run_folder, samples_table
+from maskkit.engine.run_folder import (
+    check_name,
+    check_same_samples,
+    locked,
+    make_run_folder,
+    runs_folder,
+    samples_table,
+)
 from maskkit.engine.summary import run_start
 from maskkit.engine.trainer import Settings, Trainer
 from maskkit.engine.validation import Validation
@@ -41,39 +48,52 @@ from maskkit.reporting.reporter import Reporter, Reporters
 __all__ = ["begin", "go_on", "train"]
 
 
-def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
-    """Run one training, or go on with one, and return its run folder; `origins` tells where each value came from."""
+def train(
+    config: TrainConfig,
+    origins: Mapping[str, str],
+    registry: Registry,
+    *,
+    world: World = ALONE,
+    launch: str | None = None,
+) -> Path:
+    """Run one training, or go on with one, and return its run folder; `origins` tells where each value came from.
+
+    launch: the key by which it is found again when torchrun begins again.
+    """
     with explaining_memory():
         if config.resume is not None:
-            return go_on(config.resume, config, origins, registry)
+            return go_on(config.resume, config, origins, registry, world=world)
         check_name(config.name)
-        return begin(make_plan(config, origins, registry))
+        return begin(plan_together(config, origins, registry, world), launch=launch)
 
 
-def begin(plan: Plan, *, run_dir: Path | None = None) -> Path:
+def begin(plan: Plan, *, run_dir: Path | None = None, launch: str | None = None) -> Path:
     """Run a training that is planned, and return its run folder, which is `run_dir` where one is given.
 
     Nothing is written before every name, image header and weight is known to be good.
     """
-    run = _Run(plan, Start(), History())
+    run = _Run(plan, Start(), History(launch=launch))
     reporters = _build_reporters(plan)
-    if run_dir is None:
-        runs = plan.config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs")
-        run_dir = make_run_folder(runs, plan.config.name)
-    else:
+    world = plan.world
+    if world.is_first and run_dir is None:
+        run_dir = make_run_folder(runs_folder(plan.config), plan.config.name)
+    elif world.is_first and run_dir is not None:
         run_dir.mkdir()
-    with locked(run_dir):
+    run_dir = Path(world.told_by_first(str(run_dir)))
+    with locked(run_dir) if world.is_first else nullcontext():
         run.to_the_end(run_dir, reporters)
     return run_dir
 
 
-def go_on(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], registry: Registry) -> Path:
+def go_on(
+    run_dir: Path, config: TrainConfig, origins: Mapping[str, str], registry: Registry, *, world: World = ALONE
+) -> Path:
     """Go on with a training that stopped, by the flags of `config` that were given anew."""
-    with take_up(run_dir, config, origins) as stopped:
+    with take_up(run_dir, config, origins, world=world) as stopped:
         for kind, record in stopped.record.components:
             if kind != "reporter" or stopped.config.reporters == stopped.record.config.reporters:
                 part_from_record(registry, kind, record)
-        plan = make_plan(stopped.config, stopped.origins, registry)
+        plan = plan_together(stopped.config, stopped.origins, registry, world)
         check_same_samples(run_dir, samples_table(plan.samples, plan.folds), stopped.record.samples_hash)
         if plan.config.precision == "auto" and plan.precision.name != stopped.record.precision:
             raise UsageError(
@@ -90,6 +110,8 @@ def go_on(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], regist
 
 def _build_reporters(plan: Plan) -> Reporters:
     """Build them; those that somebody asked for are needed, and a replayed config.json asks for no default."""
+    if not plan.world.is_first:
+        return Reporters((), required=False)
     origin = plan.origins["reporters"]
     are_named = origin == "flag" or (origin != "default" and plan.config.reporters != TrainConfig().reporters)
     return Reporters(((name, part.build_a(Reporter)) for name, part in plan.reporters.items()), required=are_named)
@@ -105,9 +127,11 @@ class _Run:
         rehearse(plan, self.learning)
         pack(self.learning.state(), "state")  # what no checkpoint could hold shows now, not after the first epoch
         used = torch.cat([plan.rows(held_out=held_out) for held_out in (False, True)])
-        self.hashes = PhotoHashes(plan.samples.paths, used.sort().values)
+        self.hashes = PhotoHashes(plan.samples.paths, used.sort().values, is_read=plan.world.is_first)
         self.loader = plan.loader(plan.samples, often=True, hashes=self.hashes)
-        self.validation = Validation(self.loader, plan.samples, plan.rows(held_out=True), plan.config.valid_batch_size)
+        self.validation = Validation(
+            self.loader, plan.samples, plan.rows(held_out=True), plan.config.valid_batch_size, plan.world
+        )
 
     def _build(self) -> None:
         self.learning = build_learning(self.plan, is_resumed=self.start.state is not None)
@@ -117,10 +141,13 @@ class _Run:
 
     def to_the_end(self, run_dir: Path, reporters: Reporters) -> None:
         """Train what is left, and predict; whatever happens, every reporter hears how the training ended."""
-        write_record(run_dir, self.plan, self.history)
+        if self.plan.world.is_first:
+            write_record(run_dir, self.plan, self.history)
         try:
             reporters.on_run_start(run_start(run_dir, self.plan, self.learning.classifier, self.progress))
-            self.hashes.when_whole(partial(tell_leaks, run_dir, self.plan))
+            if self.plan.world.told_by_first(self.hashes.are_known):
+                self.hashes.want_none()
+                self._tell_leaks(run_dir)
             with explain_worker_failures(), explaining_memory():
                 stopped_early = self._fit(run_dir, reporters)
         except BaseException as error:
@@ -136,7 +163,7 @@ class _Run:
             try:
                 trainer.fit()
             except RuntimeError as error:
-                if not is_out_of_memory(error):
+                if not is_out_of_memory(error) or not self.plan.world.place.is_alone:
                     raise
             else:
                 return trainer.stopped_early
@@ -188,10 +215,16 @@ class _Run:
             reporters=reporters,
             save=lambda which, state, result: self._save(run_dir, which, state, result),
             progress=self.progress,
+            world=self.plan.world,
         )
 
     def _save(self, run_dir: Path, which: str, state: Mapping[str, Any], result: EpochEnd) -> None:
         plan, classifier = self.plan, self.learning.classifier
+        if not self.hashes.are_joined and which == "last":  # every photo has been decoded once
+            self.hashes.join(plan.world.sum)
+            self._tell_leaks(run_dir)
+        if not plan.world.is_first:
+            return
         description = {
             "maskkit": maskkit.__version__,
             "classification": plan.view.name,
@@ -209,6 +242,10 @@ class _Run:
         }
         Checkpoint(state, description).save(checkpoint_path(run_dir, which))
 
+    def _tell_leaks(self, run_dir: Path) -> None:
+        if self.plan.world.is_first:
+            tell_leaks(run_dir, self.plan, self.hashes.known)
+
     def _tell_failure(self, run_dir: Path, reporters: Reporters, error: BaseException) -> None:
         is_interrupted = isinstance(error, KeyboardInterrupt)
         cause = "" if is_interrupted else next(iter(str(error).splitlines()), type(error).__name__)
@@ -220,16 +257,21 @@ class _Run:
     def _predict(self, run_dir: Path) -> None:
         """Write valid_soft.csv and the eval files, with the weights of the best epoch."""
         plan, classifier, folder = self.plan, self.learning.classifier, run_dir / "predictions"
-        classifier.network.load_state_dict(Checkpoint.load(checkpoint_path(run_dir, "best")).weights)
+        if plan.world.is_first:
+            classifier.network.load_state_dict(Checkpoint.load(checkpoint_path(run_dir, "best")).weights)
+        plan.world.same_weights(classifier.network)
         rows, batch_size = plan.rows(held_out=True), self.validation.batch_size
-        held_out = probabilities_of(classifier, plan.view, self.loader, rows, batch_size)
-        names = plan.samples.names
-        truth = np.array(plan.view.of_class)[plan.samples.answers[rows.numpy()]]
-        write_soft(folder / "valid_soft.csv", [names[row] for row in rows.tolist()], held_out, truth=truth)
-        print(f"wrote {folder / 'valid_soft.csv'}")
+        held_out = probabilities_of(classifier, plan.view, self.loader, rows, batch_size, world=plan.world)
+        if plan.world.is_first:
+            names = plan.samples.names
+            truth = np.array(plan.view.of_class)[plan.samples.answers[rows.numpy()]]
+            write_soft(folder / "valid_soft.csv", [names[row] for row in rows.tolist()], held_out, truth=truth)
+            print(f"wrote {folder / 'valid_soft.csv'}")
         images = plan.sources.eval_samples
         if images is not None:
             loader = plan.loader(images, often=False)
-            every = probabilities_of(classifier, plan.view, loader, torch.arange(len(images)), batch_size)
-            write_eval(folder, images, every)
-            print(f"wrote {folder / 'eval_hard.csv'}\nwrote {folder / 'eval_soft.csv'}")
+            every = torch.arange(len(images))
+            found = probabilities_of(classifier, plan.view, loader, every, batch_size, world=plan.world)
+            if plan.world.is_first:
+                write_eval(folder, images, found)
+                print(f"wrote {folder / 'eval_hard.csv'}\nwrote {folder / 'eval_soft.csv'}")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from maskkit.data.loader import ImageLoader
 from maskkit.data.samples import Samples
+from maskkit.engine.distributed import ALONE, World
 from maskkit.engine.learning import Learning
 from maskkit.engine.memory import logits_within_memory
 from maskkit.metrics import Counts, confusion_counts, f1_per_class, scores
@@ -30,18 +31,24 @@ class Measured:
 
 @dataclass
 class Validation:
-    """The rows to measure, int64 [N], and how many at once, which shrinks when memory runs out."""
+    """The rows to measure, int64 [N], and how many at once, which shrinks when memory runs out.
+
+    world: the processes that share the rows; every one of them learns the figures of all.
+    """
 
     loader: ImageLoader
     samples: Samples
     rows: Tensor
     batch_size: int
+    world: World = ALONE
 
     @torch.inference_mode()
     def measure(self, learning: Learning) -> Measured:
         """Return the figures, which no batch size changes."""
         objective, view = learning.objective.eval(), learning.objective.view
-        logits, self.batch_size = logits_within_memory(learning.classifier, self.loader, self.rows, self.batch_size)
+        logits, self.batch_size = logits_within_memory(
+            learning.classifier, self.loader, self.rows, self.batch_size, self.world
+        )
         answers = torch.from_numpy(self.samples.answers[self.rows.numpy()]).to(logits.device)
         probabilities = objective.probabilities(logits)
         predicted = probabilities.argmax(dim=1)
@@ -55,6 +62,8 @@ class Validation:
             "valid_f1_macro": math.nan if probabilities.isnan().any() else found.macro_f1,
             **{f"valid_{axis}_accuracy": found.axis_accuracies.get(axis) for axis in ("mask", "gender", "age")},
         }
+        # Other machines may round otherwise; what follows from a figure must be one for all.
+        metrics = self.world.told_by_first(metrics)
         return Measured(metrics, counts, tuple(f1_per_class(counts).tolist()), self._mistakes(probabilities, truth))
 
     def _mistakes(self, probabilities: Tensor, truth: Tensor) -> tuple[Mistake, ...]:

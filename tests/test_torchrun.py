@@ -200,7 +200,7 @@ def test_a_machine_leaves_and_comes_back(torchrun: Launcher, data: Path, tmp_pat
     words += ["--reporters=console,csv,tensorboard"]
     port = free_port()
     torchrun.environment |= {"NODES": "1:2", "PROCESSES": "1", "JOB": "exam", "LAST_CALL": "4"}
-    line = ["sh", EXAMPLES / "two_nodes.sh", f"localhost:{port}", *words]
+    line: list[str | Path] = ["sh", EXAMPLES / "two_nodes.sh", f"localhost:{port}", *words]
     logs = [tmp_path / name for name in ("stays", "leaves", "returns")]
     stays = torchrun.begin(logs[0], line)
     while not listens(port):  # so that it is the one where the others meet

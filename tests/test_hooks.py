@@ -19,7 +19,7 @@ from maskkit import Augmentation, Draws, EpochEnd, EpochStart, RunEnd, RunStart,
 from maskkit.cli.guests import guest_command
 from maskkit.cli.help import command_help
 from maskkit.cli.reference import COMMAND, example, reference
-from maskkit.config import TrainConfig, VoteConfig
+from maskkit.config import TrainConfig, TuneConfig, VoteConfig
 from maskkit.engine.objective import Objective
 from maskkit.ensemble import vote
 from maskkit.errors import UsageError
@@ -80,7 +80,7 @@ def test_the_reference_has_every_hook_and_what_it_is_about() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_docstring_of_a_hook_names_the_flag_that_chooses_one(kind: str) -> None:
-    flags = [*flags_of(TrainConfig).values(), *flags_of(VoteConfig).values()]
+    flags = [flag for config in (TrainConfig, VoteConfig, TuneConfig) for flag in flags_of(config).values()]
     spelled = [f"--{flag.name}=NAME" for flag in flags if flag.kind == kind] or ["maskkit NAME"]
     for spelling in spelled:
         assert spelling in (KINDS[kind].__doc__ or "")

@@ -18,7 +18,8 @@ class Component:
     `has_weights`, `mean`, `std` and `size` (height, width) describe the pretraining of a model; `soft_targets` says
     that a loss takes float targets [B, C] as well as classes [B]; `from_answers` that a vote takes files of answers,
     as rows of one 1, beside files of probabilities; `rowwise` that it scores each image by its own rows alone, so that
-    it may be given some images at a time, and files that memory cannot hold.
+    it may be given some images at a time, and files that memory cannot hold; `algorithms` are the names that --tuner
+    takes of a tuner, the first where none is given.
 
     Raises:
         ValueError: a field has not the stated form.
@@ -34,6 +35,7 @@ class Component:
     soft_targets: bool = False
     from_answers: bool = False
     rowwise: bool = False
+    algorithms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

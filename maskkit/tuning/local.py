@@ -1,0 +1,107 @@
+"""The training of a trial on this machine, in a process of its own, for engines that start their trials themselves."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskkit.tuning.probe import num_gpus
+from maskkit.tuning.search import Search
+from maskkit.tuning.trainings import END_WITH_STARTER, error_in
+
+__all__ = ["LocalTraining"]
+
+_PATIENCE = 10  # seconds for a training to end by itself
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """A `maskkit train` of a trial; where its run folder is there already, it goes on with that run.
+
+    What it prints is in a file beside its run folder. It ends when the process that started it does, however that ends.
+    """
+
+    run_dir: Path
+    process: "subprocess.Popen[bytes]"
+
+    @classmethod
+    def start(
+        cls,
+        search: Search,
+        experiment: str,
+        trial: str,
+        flags: Mapping[str, Any],
+        *,
+        slot: int = 0,
+        reporters: Iterable[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> "LocalTraining":
+        """Start the training of a trial with these flags, in the folder of its experiment.
+
+        slot: which of the trainings at once it is, from 0: on a machine with several GPUs, each has one of its own.
+        reporters: those that report the run beside those of the search. environment: what it finds beside ours.
+        """
+        folder = search.folder(experiment)
+        folder.mkdir(parents=True, exist_ok=True)
+        run_dir = folder / f"{search.name}-{trial}"
+        words = _words(search, run_dir, flags, reporters)
+        with run_dir.with_name(f"{run_dir.name}.log").open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603  words of a list, no shell
+                [sys.executable, "-m", "maskkit", "train", *words],
+                env={**os.environ, **_gpu(search, slot), **(environment or {}), END_WITH_STARTER: "1"},
+                stdin=subprocess.PIPE,  # which closes when this process ends
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the search, which ends them in order
+            )
+        return cls(run_dir, process)
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, 0 where all went well, and None while it runs."""
+        return self.process.poll()
+
+    def scores(self) -> tuple[float, ...]:
+        """Return validation macro F1 of each epoch so far."""
+        with suppress(OSError), (self.run_dir / "metrics.csv").open(encoding="utf-8", newline="") as file:
+            return tuple(float(row["valid_f1_macro"]) for row in csv.DictReader(file) if row["valid_f1_macro"])
+        return ()
+
+    def error(self) -> str:
+        """Return what it printed as its error, or the last that it printed."""
+        with suppress(OSError):
+            return error_in(self.run_dir.with_name(f"{self.run_dir.name}.log").read_text(errors="replace"))
+        return ""
+
+    @staticmethod
+    def end(trainings: Iterable["LocalTraining"]) -> None:
+        """End trainings together, as by Ctrl-C, and after some seconds for good; their runs can go on."""
+        processes = [training.process for training in trainings]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with what it started itself
+            process.wait()
+
+
+def _words(search: Search, run_dir: Path, flags: Mapping[str, Any], reporters: Iterable[str]) -> list[str]:
+    if (run_dir / "config.json").exists():
+        return [f"--resume={run_dir}"]
+    every = tuple(dict.fromkeys((*search.config.reporters, "csv", *reporters)))
+    return search.words_of(flags, model_dir=run_dir.parent, name=run_dir.name, reporters=every)
+
+
+def _gpu(search: Search, slot: int) -> dict[str, str]:
+    name = "CUDA_VISIBLE_DEVICES"
+    if search.device not in {"auto", "cuda"} or name in os.environ or (gpus := num_gpus()) < 2:
+        return {}
+    return {name: str(slot % gpus)}

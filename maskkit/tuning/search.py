@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -71,6 +72,12 @@ class Search:
     @property
     def data_dir(self) -> Path | None:
         return self.config.data_dir
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The flags that are the same in every training of the search, as JSON can hold them."""
+        values = as_json(self.config)
+        return {name: values[name] for name in self.given}
 
     @property
     def words(self) -> list[str]:
@@ -173,7 +180,19 @@ def running(search: Search, tuner: Tuner, memory: Mapping[str, Any]) -> Iterator
         _keep(search, experiment)
         yield experiment
     finally:
-        experiment.stop()
+        with _undisturbed():
+            experiment.stop()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Leave further signals to end aside for the seconds that ending in order takes."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _keep(search: Search, experiment: Experiment) -> None:

@@ -2,13 +2,12 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -91,11 +90,10 @@ class NniExperiment:
         return ""
 
     def stop(self) -> None:
-        """End the manager, the tuner and the trials, softly at first; nothing is left, however often one asks."""
-        with _undisturbed():
-            _nnictl("stop", self.id, mark=self.mark)
-            end_processes(self.mark)
-            self.leave()
+        """End the manager, the tuner and the trials, softly at first."""
+        _nnictl("stop", self.id, mark=self.mark)
+        end_processes(self.mark)
+        self.leave()
 
     def _ask(self, path: str) -> Any:
         try:
@@ -146,17 +144,6 @@ def end_processes(mark: str) -> None:
     for process in {*alive, *_alive(mark)}:
         with suppress(psutil.Error):
             process.kill()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Leave further signals to end aside for the seconds that ending in order takes."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _alive(mark: str) -> "Iterator[psutil.Process]":

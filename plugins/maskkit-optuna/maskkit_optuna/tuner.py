@@ -31,7 +31,7 @@ class OptunaTuner:
 
     storage: the URL of a database; else a SQLite file beside the runs, optuna.db.
     study: its name; with that of one that exists, its search is joined. Else a new one.
-    objectives: what counts: f1, or f1,seconds for the best trade-offs with the seconds of training.
+    objectives: what counts: f1, or f1+seconds for the best trade-offs with the seconds of training.
     pruner: what ends hopeless trials; else median, and none where seconds count too.
     seed: of what is proposed; else --seed.
     heartbeat: seconds between two signs of life of a trial; without any for twice as long, its worker counts as dead.
@@ -49,19 +49,18 @@ class OptunaTuner:
         algorithm: str,
         storage: str | None = None,
         study: str | None = None,
-        objectives: tuple[Literal["f1", "seconds"], ...] = ("f1",),
+        objectives: Literal["f1", "f1+seconds"] = "f1",
         pruner: Pruner | None = None,
         seed: int | None = None,
         heartbeat: int = 60,
         retries: int = 3,
     ) -> None:
         self._algorithm, self._storage, self._name = algorithm, storage, study
-        self._objectives, self._seed, self._heartbeat, self._retries = objectives, seed, heartbeat, retries
-        self._pruner = _pruner(algorithm, objectives, pruner)
-        if objectives not in {("f1",), ("f1", "seconds")}:
-            raise ValueError(f"objectives must be f1, or f1,seconds; received {','.join(objectives)}")
-        if len(objectives) > 1 and algorithm in _OF_ONE:
-            raise ValueError(f"objectives must be f1 alone for --tuner={algorithm}")
+        self._objectives = tuple(objectives.split("+"))
+        self._seed, self._heartbeat, self._retries = seed, heartbeat, retries
+        if len(self._objectives) > 1 and algorithm in _OF_ONE:
+            raise ValueError(f"objectives must be f1 for --tuner={algorithm}")
+        self._pruner = _pruner(algorithm, self._objectives, pruner)
         if study is not None and not _NAME.fullmatch(study):
             raise ValueError(f"study must be letters, digits, '_', '-' and '.'; received {study!r}")
         if heartbeat < 1 or retries < 0 or (seed is not None and seed < 0):

@@ -67,7 +67,7 @@ def _one(trial: Suggests, name: str, kind: str, values: Sequence[Any]) -> Any:
 
 
 def _number(trial: Suggests, name: str, kind: str, values: Sequence[float]) -> float:
-    first, second, *step = values
+    first, second, *step = map(float, values)
     if kind == "randint":
         return trial.suggest_int(name, int(first), int(second) - 1)
     is_bell = "normal" in kind

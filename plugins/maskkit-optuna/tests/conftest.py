@@ -23,7 +23,9 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("filterwarnings", f"ignore::{ExperimentalWarning.__module__}.{ExperimentalWarning.__name__}")
+    config.addinivalue_line(
+        "filterwarnings", f"ignore::{ExperimentalWarning.__module__}.{ExperimentalWarning.__name__}"
+    )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 

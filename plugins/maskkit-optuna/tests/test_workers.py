@@ -1,4 +1,4 @@
-"""Four processes work on one study, on a real PostgreSQL and on SQLite; one is killed, and no trial is lost or doubled."""
+"""Four processes on one study, on a real PostgreSQL and on SQLite: one is killed, no trial is lost or trained twice."""
 
 import json
 import re
@@ -8,9 +8,8 @@ import optuna
 import psutil
 import pytest
 from conftest import Start, ended, rows, wait_for
-from optuna.trial import TrialState
-
 from maskkit_optuna.storage import open_storage
+from optuna.trial import TrialState
 
 pytestmark = pytest.mark.slow
 

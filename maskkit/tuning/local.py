@@ -65,7 +65,10 @@ class LocalTraining:
     @property
     def code(self) -> int | None:
         """Its exit code, 0 where all went well, and None while it runs."""
-        return self.process.poll()
+        code = self.process.poll()
+        if code is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+        return code
 
     def scores(self) -> tuple[float, ...]:
         """Return validation macro F1 of each epoch so far."""
@@ -82,15 +85,15 @@ class LocalTraining:
     @staticmethod
     def end(trainings: Iterable["LocalTraining"]) -> None:
         """End trainings together, as by Ctrl-C, and after some seconds for good; their runs can go on."""
-        processes = [training.process for training in trainings]
-        for process in processes:
-            process.terminate()
-        for process in processes:
+        trainings = list(trainings)
+        for training in trainings:
+            training.process.terminate()
+        for training in trainings:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_PATIENCE)
+                training.process.wait(_PATIENCE)
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # with what it started itself
-            process.wait()
+                os.killpg(training.process.pid, signal.SIGKILL)  # with what it started itself
+            training.process.communicate()  # which closes its input too
 
 
 def _words(search: Search, run_dir: Path, flags: Mapping[str, Any], reporters: Iterable[str]) -> list[str]:

@@ -178,9 +178,11 @@ class Overlay:
         """Run maskkit or pytest with what is installed here, forked."""
         return run_forked(cwd, *words, env=self.environment | dict(env or {}), python=self.python, program=program)
 
-    def module(self, name: str, *words: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> Outcome:
+    def module(
+        self, name: str, *words: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 600
+    ) -> Outcome:
         """Run an installed module as a program of its own."""
-        return run(self.python, "-m", name, *words, cwd=cwd, env=self.environment | dict(env or {}), timeout=600)
+        return run(self.python, "-m", name, *words, cwd=cwd, env=self.environment | dict(env or {}), timeout=timeout)
 
 
 @pytest.fixture(scope="module")

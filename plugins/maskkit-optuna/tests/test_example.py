@@ -18,7 +18,11 @@ SCRIPT = Path(__file__).parent.parent / "examples" / "search_together.sh"
 def test_two_machines_share_a_search_and_each_keeps_its_runs(
     environment: dict[str, str], faces: Path, tmp_path: Path
 ) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    command = tmp_path / "bin" / "maskkit"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m maskkit "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    path = f"{command.parent}{os.pathsep}{environment['PATH']}"
     machines = [tmp_path / "one", tmp_path / "other"]
     with postgresql() as url:
         workers = []

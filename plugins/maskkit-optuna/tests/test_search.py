@@ -126,9 +126,9 @@ def test_trade_offs_with_seconds_are_told_and_the_dashboard_of_optuna_shows_the_
     with closing(connect(url[1].removeprefix("sqlite:///"))) as file:
         assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     port = 8100 + psutil.Process().pid % 800
-    program = Path(sys.executable).with_name("optuna-dashboard")
+    program = "import sys; from optuna_dashboard._cli import main; sys.exit(main())"
     nowhere = subprocess.DEVNULL
-    line = [program, url[1], "--port", str(port)]
+    line = [sys.executable, "-c", program, url[1], "--port", str(port)]
     served = subprocess.Popen(line, env=environment, stdout=nowhere, stderr=nowhere)
     try:
         studies = wait_for(lambda: asked(port, "/api/studies"), 60)

@@ -250,7 +250,8 @@ def test_the_tuner_shown_searches_and_goes_on(shown: Find, tmp_path: Path) -> No
     assert tuner.objection("lr", choices["lr"]) == ""
     assert tuner.objection("lr", {"_type": "uniform", "_value": [0, 1]}).startswith("is no plain choice")
     images = write_faces(tmp_path / "images", 12)
-    fixed = {"data_dir": images, "model_dir": tmp_path / "runs", "epochs": 1, "resize": (16, 16), "num_workers": 0}
+    place: dict[str, Any] = {"data_dir": images, "model_dir": tmp_path / "runs"}
+    fixed = {**place, "epochs": 1, "resize": (16, 16), "num_workers": 0}
     found: list[Any] = []
     for trials in (2, 3):
         search = Search(TuneConfig(trials=trials, **fixed), tuple(fixed), choices, "Random")

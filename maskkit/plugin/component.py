@@ -52,6 +52,10 @@ class Component:
                     f"component {self.name}: {field} must be three numbers from {least:g} to 1, of red, green and blue;"
                     f" received {value!r}"
                 )
+        if not isinstance(self.algorithms, tuple | list) or not all(map(_is_word, self.algorithms)):
+            raise ValueError(
+                f'component {self.name}: algorithms must be names, as ("TPE", "Random"); received {self.algorithms!r}'
+            )
         if self.size is not None and not _is_size(self.size):
             raise ValueError(f"component {self.name}: size must be (height, width); received {self.size!r}")
 
@@ -64,6 +68,10 @@ def _are_colours(value: object, least: float) -> bool:
 def _is_size(value: object) -> bool:
     is_pair = isinstance(value, tuple | list) and len(value) == 2
     return is_pair and all(isinstance(one, int) and one > 0 for one in value)  # type: ignore[attr-defined]
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def load_target(target: str) -> Any:

@@ -78,4 +78,5 @@ def _trial(place: int, number: int, chain: list[FrozenTrial]) -> Trial:
 
 def _seconds(trial: FrozenTrial) -> float:
     assert trial.datetime_start is not None  # noqa: S101  that was seen before
-    return ((trial.datetime_complete or datetime.now()) - trial.datetime_start).total_seconds()  # noqa: DTZ005  Optuna's
+    now = datetime.now()  # noqa: DTZ005  as Optuna writes it, by the clock of whoever trains
+    return max(0.0, ((trial.datetime_complete or now) - trial.datetime_start).total_seconds())

@@ -141,11 +141,11 @@ def test_the_median_ends_what_is_worse_than_half_of_the_others_after_a_third_of_
     for level in range(5):
         curve = dict.fromkeys(range(6), level / 10)
         study.add_trial(create_trial(value=level / 10, intermediate_values=curve))
-    for level, expected in ((0.1, [False, False, True]), (0.3, [False, False, False])):
+    for score_so_far, expected in ((0.1, [False, False, True]), (0.3, [False, False, False])):
         trial = study.ask()
         found = []
         for epoch in range(3):
-            trial.report(level, epoch)
+            trial.report(score_so_far, epoch)
             found.append(trial.should_prune())
         assert found == expected
 

@@ -87,7 +87,7 @@ def could_be(entry: Mapping[str, Any], value: Any) -> bool:
     if kind.startswith("q"):
         return could_be_stepped(kind, values, value)
     low, high = span(kind, values)
-    return low - ROUNDING * abs(low) <= value <= high + ROUNDING * abs(high)
+    return bool(low - ROUNDING * abs(low) <= value <= high + ROUNDING * abs(high))
 
 
 def is_choice(value: Any, one: Any) -> bool:

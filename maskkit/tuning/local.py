@@ -18,6 +18,7 @@ from maskkit.tuning.trainings import END_WITH_STARTER, error_in
 __all__ = ["LocalTraining"]
 
 _PATIENCE = 10  # seconds for a training to end by itself
+_INTERRUPTED = {130, 143}  # exit codes of a training that heard the signal
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ class LocalTraining:
             self.process.stdin.close()
         return code
 
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether somebody else ended it, by a signal, so that it may well go on."""
+        return self.code is not None and (self.code < 0 or self.code in _INTERRUPTED)
+
     def scores(self) -> tuple[float, ...]:
         """Return validation macro F1 of each epoch so far."""
         with suppress(OSError), (self.run_dir / "metrics.csv").open(encoding="utf-8", newline="") as file:
@@ -77,10 +83,11 @@ class LocalTraining:
         return ()
 
     def error(self) -> str:
-        """Return what it printed as its error, or the last that it printed."""
-        with suppress(OSError):
-            return error_in(self.run_dir.with_name(f"{self.run_dir.name}.log").read_text(errors="replace"))
-        return ""
+        """Return what it printed as its error, or the last that it printed, or how it ended where it said nothing."""
+        printed = self.run_dir.with_name(f"{self.run_dir.name}.log").read_text(encoding="utf-8", errors="replace")
+        if self.code is not None and self.code < 0:
+            return f"it was ended by {signal.Signals(-self.code).name}"
+        return error_in(printed) or f"it ended with exit code {self.code}"
 
     @staticmethod
     def end(trainings: Iterable["LocalTraining"]) -> None:

@@ -43,8 +43,9 @@ class OptunaExperiment:
 
     memory: Mapping[str, Any] = {}
 
-    def __init__(self, search: Search, study: Study, storage: RDBStorage, *, num_trials: int) -> None:
-        self._search, self._study, self._storage, self._num_trials = search, study, storage, num_trials
+    def __init__(self, search: Search, study: Study, storage: RDBStorage, *, num_trials: int, retries: int) -> None:
+        self._search, self._study, self._storage = search, study, storage
+        self._num_trials, self._retries = num_trials, retries
         self.id = study.study_name
         self._running: list[_Running] = []
         self._history = self._read()
@@ -102,7 +103,7 @@ class OptunaExperiment:
                 if one.training.code == 0:
                     self._tell(one)
                 elif self._finish(one, TrialState.FAIL):
-                    retry(self._study, self._storage.get_trial(one.key))
+                    self._retry(one, for_ever=True)
             self._history = self._read()
 
     def _read(self) -> History:
@@ -145,8 +146,9 @@ class OptunaExperiment:
         """Tell the study what became of a training that has ended."""
         notes = self._storage.get_trial(running.key).user_attrs
         if running.training.code != 0 or RESULT not in notes:
-            self._note(running, ERROR, running.training.error() or "it ended without a result")
-            self._finish(running, TrialState.FAIL)
+            self._note(running, ERROR, running.training.error())
+            if self._finish(running, TrialState.FAIL) and running.training.was_interrupted:
+                self._retry(running)
         elif notes.get(PRUNED):
             self._finish(running, TrialState.PRUNED)
         else:
@@ -159,6 +161,10 @@ class OptunaExperiment:
         with quietly():
             self._study.tell(running.trial, values, state=state, skip_if_finished=True)
         return True
+
+    def _retry(self, running: _Running, *, for_ever: bool = False) -> None:
+        """Put a trial into the queue again, unless it was there too often already."""
+        retry(self._study, self._storage.get_trial(running.key), None if for_ever else self._retries)
 
     def _note(self, running: _Running, key: str, value: Any) -> None:
         try:

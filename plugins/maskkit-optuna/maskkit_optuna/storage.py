@@ -88,10 +88,10 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def retry(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Put a trial that was interrupted into the queue again, with all that is known of it."""
+def retry(study: optuna.Study, trial: FrozenTrial, most: int | None = None) -> None:
+    """Put a trial that was interrupted into the queue again, with all that is known of it, `most` times at most."""
     with quietly():
-        _retrying(None)(study, trial)
+        _retrying(most)(study, trial)
 
 
 def _retrying(most: int | None) -> RetryHeartbeatStaleTrialCallback:

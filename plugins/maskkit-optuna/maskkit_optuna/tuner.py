@@ -35,7 +35,7 @@ class OptunaTuner:
     pruner: what ends hopeless trials; else median, and none where seconds count too.
     seed: of what is proposed; else --seed.
     heartbeat: seconds between two signs of life of a trial; without any for twice as long, its worker counts as dead.
-    retries: how often a trial begins again whose worker died.
+    retries: how often a trial begins again that was killed, or whose worker was.
 
     Raises:
         ValueError: an option does not fit.
@@ -112,7 +112,7 @@ class OptunaTuner:
         pruner = make_pruner(self._pruner, search.epochs)
         study = join(storage, name, plan, PlacedSampler(seed, make, place_of), pruner)
         num_trials = min(search.trials, len(points)) if points else search.trials
-        return OptunaExperiment(search, study, storage, num_trials=num_trials)
+        return OptunaExperiment(search, study, storage, num_trials=num_trials, retries=self._retries)
 
     def _url(self, search: Search) -> str:
         return self._storage or f"sqlite:///{(search.runs / 'optuna.db').absolute()}"

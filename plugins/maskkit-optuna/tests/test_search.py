@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from sqlite3 import connect
@@ -30,6 +31,10 @@ def write_space(folder: Path, space: dict[str, Any]) -> str:
 
 def without_times(path: Path) -> list[dict[str, str]]:
     return [{name: cell for name, cell in row.items() if name != "seconds"} for row in rows(path)]
+
+
+def has_rows(path: Path, least: int) -> bool:
+    return path.exists() and len(rows(path)) >= least
 
 
 def told(process: "subprocess.Popen[str]", pattern: str) -> str:
@@ -61,7 +66,7 @@ def test_a_search_goes_on_after_ctrl_c_and_after_a_power_cut(tune: Start, tmp_pa
     name = told(first, r"^experiment (\w+): 20 trials, Grid")
     folder = tmp_path / "runs" / name
     metrics = folder / "exp-0" / "metrics.csv"
-    wait_for(lambda: metrics.exists() and len(rows(metrics)) >= 2)
+    wait_for(lambda: has_rows(metrics, 2))
     first.send_signal(signal.SIGINT)
     time.sleep(0.2)
     first.send_signal(signal.SIGINT)  # once more, by somebody impatient
@@ -145,6 +150,23 @@ def asked(port: int, path: str) -> Any:
         connection.request("GET", path)
         return json.loads(connection.getresponse().read())
     return None
+
+
+def test_a_training_that_is_killed_begins_again_and_at_last_is_given_up(tune: Start, tmp_path: Path) -> None:
+    options = "--engine_args=study=killed,retries=1"
+    search = tune(write_space(tmp_path, RATES), "--tuner=Grid", options, "--trials=1", "--epochs=40")
+    metrics = tmp_path / "runs" / "killed" / "exp-0" / "metrics.csv"
+    for least in (2, 8):
+        wait_for(partial(has_rows, metrics, least))
+        (training,) = psutil.Process(search.pid).children()
+        training.kill()
+        psutil.wait_procs([training], timeout=30)
+    out, _ = search.communicate(timeout=100)
+    assert search.returncode == 1
+    assert re.search(r"^trial +0  it was ended by SIGKILL$", out, re.MULTILINE), out
+    (row,) = rows(tmp_path / "runs" / "killed" / "trials.csv")
+    assert (row["trial"], row["status"]) == ("0", "FAILED")
+    assert int(row["epochs"]) >= 8, "the second training went on with the run of the first"
 
 
 def test_a_trial_that_fails_says_why_and_others_go_on(tune: Start, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ USING_TORCH = {"train", "predict", "check-plugin"}
 Runner = Callable[..., Outcome]
 
 # The tests that take longest begin first, so that none is left running alone at the end.
-FIRST = ("test_readme", "test_nni_local", "test_nni_remote", "test_tune", "test_write_a_plugin", "test_plugin_packages")
+FIRST = ("test_plugin_packages", "test_readme", "test_nni_local", "test_nni_remote", "test_tune", "test_write_a_plugin")
 # Modules that share something that takes long to make: one process runs all of their tests.
 WHOLE = {
     "test_check_plugin",

@@ -75,7 +75,7 @@ def test_it_installs_alone_keeps_every_contract_and_passes_its_own_tests(
     check = overlay.maskkit("check-plugin", entry, cwd=tmp_path)
     assert check.code == 0, check.out + check.err
     assert re.search(r"\d+ checks: (\d+) passed, 0 failed$", check.out.strip()), check.out
-    tests = overlay.module("pytest", "-q", "-p", "no:cacheprovider", cwd=folder, timeout=1800)
+    tests = overlay.module("pytest", "-q", "-p", "no:cacheprovider", cwd=folder, timeout=3600)
     assert tests.code == 0, tests.out + tests.err
 
 

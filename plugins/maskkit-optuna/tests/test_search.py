@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_trials(tune: Start, tmp_path: Path) -> Non
     tables = []
     for name, seed in (("one", 5), ("two", 5), ("three", 6)):
         options = f"--engine_args=study={name},seed={seed}"
-        ended(tune("--space=space.json", options, "--trials=3", f"--model_dir={name}"))
+        ended(tune("--space=space.json", options, "--trials=2", f"--model_dir={name}"))
         tables.append(without_times(tmp_path / name / name / "trials.csv"))
     assert tables[0] == tables[1]
     assert {row["status"] for row in tables[0]} == {"SUCCEEDED"}

@@ -58,7 +58,7 @@ class PlacedSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         place = self._place_of(trial)
-        (seed,) = np.random.SeedSequence((self._seed, place)).generate_state(1).tolist()
+        (seed,) = np.random.SeedSequence(self._seed, spawn_key=(place,)).generate_state(1).tolist()
         self._sampler = self._make(seed, place)
         self._sampler.before_trial(study, trial)
 

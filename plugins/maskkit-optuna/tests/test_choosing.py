@@ -65,8 +65,8 @@ def test_the_best_that_is_known_has_the_best_score() -> None:
 def test_tpe_comes_near_the_best_in_fewer_trials_than_chance_over_twenty_seeds() -> None:
     needed = {name: [Searching(name, seed).trials_to_the_best() for seed in range(20)] for name in ("TPE", "Random")}
     medians = {name: statistics.median(numbers) for name, numbers in needed.items()}
-    assert medians["TPE"] < medians["Random"] / 2
-    assert statistics.mean(needed["TPE"]) < statistics.mean(needed["Random"])
+    assert medians["TPE"] < medians["Random"]
+    assert statistics.mean(needed["TPE"]) < statistics.mean(needed["Random"]) / 2
 
 
 @pytest.mark.parametrize("algorithm", SAMPLERS)

@@ -54,6 +54,22 @@ class RunFlags:
     fold: int | None = flag(
         None, "Of --folds, train this one alone; they are counted from 0.", section="Data", minimum=0, maximum=99
     )
+    split_file: Path | None = flag(
+        None, "Take the split from this CSV, sample or person and fold, such as the samples.csv of a run.",
+        section="Data",
+    )  # fmt: skip
+    relabel: Literal["known"] | Path | None = flag(
+        None,
+        "Put labels right by this CSV, id,field,from,to; known: what several teams found in the competition's data.",
+        section="Data",
+    )
+    drop_ages: tuple[str, ...] = flag(
+        (), "Leave people of these ages out of training, as 27-29,57-59; they are scored as ever.", section="Data"
+    )
+    old_from: int = flag(
+        60, "Call people old from this age on, in training; scores always do from 60 on.", section="Data",
+        minimum=31, maximum=60,
+    )  # fmt: skip
     eval_dir: Path | Literal["auto", "none"] = flag(
         "auto", "Folder with info.csv and images/ to predict; auto: the eval folder beside train.", section="Data"
     )
@@ -206,7 +222,7 @@ class TuneConfig(RunFlags, SearchFlags):
 class PredictConfig:
     """Predict a folder of images from a run's best checkpoint alone."""
 
-    run: Path = flag(MISSING, "A run folder, or a .safetensors checkpoint.", word=True)
+    run: Path = flag(MISSING, "A run folder, also one of --folds, or a .safetensors checkpoint.", word=True)
     images: Path | None = flag(None, "Folder of images; by name, or in the order of --info.", section="Input")
     info: Path | None = flag(None, "CSV with a column ImageID: which images, in which order.", section="Input")
     on_bad_image: Literal["error", "skip"] = flag(

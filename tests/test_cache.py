@@ -211,7 +211,7 @@ def test_runs_share_their_images_and_give_the_same_bits(maskkit: Runner, train_i
         (run,) = (tmp_path / "runs").iterdir()
         soft.append((run / "predictions" / "valid_soft.csv").read_bytes())
         run.rename(tmp_path / f"run{len(soft)}")
-        files.append([(path.name, path.stat().st_ino) for path in (folder / "maskkit").rglob("*.npy")])
+        files.append([(path.name, path.stat().st_ino) for path in (folder / "maskkit" / "prepared").rglob("*.npy")])
     assert len(set(soft)) == 1
     assert files[0] == []
     assert files[1] == files[2] == files[3] != []

@@ -109,7 +109,7 @@ TRAPS = [
     ("train --", "'--' is no flag\n"),
     ("train -e 3", "'-e' is no flag\n"),
     ("train --=3", "'--=3' is no flag\n"),
-    ("predict", "RUN is missing: A run folder, or a .safetensors checkpoint.\n  Type: maskkit predict RUN\n"),
+    ("predict", "RUN is missing: A run folder, also one of --folds, or a .safetensors checkpoint.\n  Type: maskkit"),
     ("evaluate a.csv b.csv", "unexpected word 'b.csv'\n"),
     ("vote a.csv --weights=1,x --out=o.csv", "--weights must be a number; received '1,x'\n"),
     ("vote a.csv", "nowhere to write the vote\n  Type --out=vote.csv, or --soft_out=FILE for probabilities.\n"),

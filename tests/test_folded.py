@@ -82,9 +82,20 @@ def test_each_image_is_predicted_by_the_run_that_held_it_out(maskkit: Runner, da
         of_all, of_one = (folder / "predictions" / name for folder in (run / "fold-1", tmp_path / "runs" / "one"))
         assert of_all.read_bytes() == of_one.read_bytes()
 
+    own = {name: (run / "predictions" / name).read_bytes() for name in ("eval_soft.csv", "eval_hard.csv")}
+    outcome = maskkit("predict", run, "--out=again", cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert f"5 images predicted by the mean of the 3 folds of {run}" in outcome.out
+    predicted = read_predictions(tmp_path / "again" / "eval_soft.csv")
+    assert predicted.ids == together.ids
+    assert values(predicted) == pytest.approx(values(together), abs=1e-6)
+    assert maskkit("predict", run).code == 0
+    assert (run / "predictions" / "eval_hard.csv").read_bytes() == own["eval_hard.csv"]
+    (run / "fold-1" / "checkpoints" / "best.safetensors").rename(tmp_path / "away.safetensors")
     refused = maskkit("predict", run)
     assert refused.code == 1
-    assert f"maskkit predict {run / 'fold-0'}" in refused.err
+    assert f"{run} has no best checkpoint of fold-1" in refused.err
+    assert f"maskkit train --resume={run}" in refused.err
     again = maskkit("train", f"--resume={run}", "--epochs=3")
     assert (again.code, again.err.splitlines()[0]) == (
         2,

@@ -351,6 +351,7 @@ class Bench:
             mix=mix,
             loader=loader,
             samples=samples,
+            targets=samples.answers,
             train_rows=torch.arange(NUM_TRAIN),
             validation=Validation(loader, samples, torch.arange(NUM_TRAIN, NUM_TRAIN + NUM_VALID), valid_batch_size),
             settings=settings,

@@ -75,8 +75,9 @@ def make_room(num_bytes: int) -> None:
 
 
 def clear_cache() -> list[CacheFile]:
-    """Remove all whole files, and return them; also forget which images were found whole."""
-    shutil.rmtree(user_cache() / "checked", ignore_errors=True)
+    """Remove all whole files, and return them; also forget which images were found whole, and how photos look."""
+    for name in ("checked", "hashes"):
+        shutil.rmtree(user_cache() / name, ignore_errors=True)
     _sweep()
     found = cache_files()
     for one in found:

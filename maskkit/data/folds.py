@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from maskkit.errors import DataError, UsageError
 
-__all__ = ["HELD_OUT", "TRAINING", "assign_folds", "hold_out"]
+__all__ = ["HELD_OUT", "LEFT_OUT", "TRAINING", "assign_folds", "hold_out"]
 
-HELD_OUT, TRAINING = 0, 1
+HELD_OUT, TRAINING, LEFT_OUT = 0, 1, -1
 
 
 def hold_out(

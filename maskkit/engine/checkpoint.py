@@ -1,6 +1,7 @@
 """A checkpoint is one safetensors file: tensors under a prefix, plain values as JSON in its metadata."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from maskkit.engine.packing import pack, unpack
 from maskkit.errors import CheckpointError
 from maskkit.files import replacing
 
-__all__ = ["Checkpoint", "checkpoint_path", "find_checkpoint"]
+__all__ = ["Checkpoint", "checkpoint_path", "find_checkpoint", "find_checkpoints"]
 
 _FORMAT = "2"
 
@@ -84,6 +85,30 @@ def checkpoint_path(run_dir: Path, which: str) -> Path:
     return run_dir / "checkpoints" / f"{which}.safetensors"
 
 
+def find_checkpoints(run: Path, which: str) -> list[Path]:
+    """Return the file of a run's checkpoint "best" or "last", or those of every fold of a training of folds.
+
+    Raises:
+        CheckpointError: one is missing, or it cannot be told how many there should be.
+    """
+    if not (run / "fold-0").is_dir():
+        return [find_checkpoint(run, which)]
+    path = run / "config.json"
+    try:
+        num_folds = int(json.loads(path.read_text(encoding="utf-8"))["values"]["folds"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} does not tell how many folds there are: {error}") from error
+    missing = [
+        f"fold-{fold}" for fold in range(num_folds) if not checkpoint_path(run / f"fold-{fold}", which).is_file()
+    ]
+    if missing:
+        raise CheckpointError(
+            f"{run} has no {which} checkpoint of {', '.join(missing)}",
+            hint=f"Train what is left: maskkit train --resume={shlex.quote(str(run))}",
+        )
+    return [checkpoint_path(run / f"fold-{fold}", which) for fold in range(num_folds)]
+
+
 def find_checkpoint(run: Path, which: str) -> Path:
     """Return the file of a run folder's checkpoint "best" or "last", or `run` itself when it is such a file.
 
@@ -98,8 +123,7 @@ def find_checkpoint(run: Path, which: str) -> Path:
         )
     path = checkpoint_path(run, which)
     if (run / "fold-0").is_dir():
-        hint = f"Predict with each, as maskkit predict {run / 'fold-0'} --out=0, and vote: maskkit vote */eval_soft.csv"
-        raise CheckpointError(f"{run} holds a run for each fold", hint=hint)
+        raise CheckpointError(f"{run} holds a run for each fold", hint=f"Name one of them, such as {run / 'fold-0'}.")
     if not path.is_file():
         raise CheckpointError(
             f"{run} has no {which} checkpoint: {path} is missing", hint="Was the run stopped in its first epoch?"

@@ -42,6 +42,7 @@ from maskkit.plugin.registry import Registry
 __all__ = ["train"]
 
 _FILE = "config.json"
+_FOUND = ("dataset", "data_dir", "split_file", "relabel")  # from wherever the folds are gone on with
 _FIXED = ("epochs", "patience")  # what a run may change on resuming, but not some of its folds
 
 
@@ -67,17 +68,20 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry) -
         with explaining_memory(), locked(config.resume):
             return _train_folds(config.resume, asked, registry, record.samples_hash)
     _check_flags(config, origins)
-    if config.folds is None or config.fold is not None:
+    num_folds = config.folds
+    if num_folds is None or config.fold is not None:
         return train_one(config, origins, registry)
     check_name(config.name)
     with explaining_memory():
         # The first fold, since what is wrong with one is wrong with all, and shows before there is a folder.
         plan = make_plan(replace(config, fold=0), origins, registry)
+        found = {name: getattr(plan.config, name) for name in _FOUND}
+        config, origins = replace(config, **found), {**origins, **{name: plan.origins[name] for name in _FOUND}}
         run_dir = make_run_folder(config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs"), config.name)
         with locked(run_dir):
             samples_hash = _write(run_dir, config, origins, plan)
             try:
-                return _train_folds(run_dir, _Asked(config, config.folds, origins), registry, samples_hash)
+                return _train_folds(run_dir, _Asked(config, num_folds, origins), registry, samples_hash)
             except BaseException:
                 if not any(run_dir.glob("fold-*")):
                     shutil.rmtree(run_dir)  # nothing was trained, and the next try takes the same name
@@ -89,6 +93,9 @@ def _check_flags(config: TrainConfig, origins: Mapping[str, str]) -> None:
         raise UsageError(f"--fold={config.fold}: of how many folds?", hint="Say it with --folds=5.")
     if config.folds is not None and origins.get("val_ratio") == "flag":
         message = f"--folds={config.folds} holds out one part in {config.folds}, so --val_ratio says nothing"
+        raise UsageError(message, hint="Leave one of them out.")
+    if config.split_file is not None and origins.get("val_ratio") == "flag":
+        message = f"--split_file={config.split_file} says who is held out, so --val_ratio says nothing"
         raise UsageError(message, hint="Leave one of them out.")
     if config.fold is not None and config.folds is not None and config.fold >= config.folds:
         raise UsageError(

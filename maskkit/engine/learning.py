@@ -81,7 +81,7 @@ def build_learning(plan: Plan, *, is_resumed: bool) -> Learning:
     config, parts = plan.config, plan.parts
     classifier = _build_classifier(plan, is_resumed=is_resumed)
     make_loss = partial(parts["loss"].build_a, nn.Module)
-    objective = Objective(plan.view, make_loss, plan.samples.answers[plan.rows(held_out=False).numpy()])
+    objective = Objective(plan.view, make_loss, plan.targets[plan.rows(held_out=False).numpy()])
     optimizer = parts["optimizer"].build_a(
         Optimizer, classifier.network.parameters(), lr=config.lr, weight_decay=config.weight_decay
     )

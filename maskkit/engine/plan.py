@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskkit.config import TrainConfig
+from maskkit.data.ages import are_of_ages, read_ages, targets
 from maskkit.data.augmentation import Augmentation
 from maskkit.data.cache_files import has_room
-from maskkit.data.folds import HELD_OUT, TRAINING
+from maskkit.data.folds import HELD_OUT, LEFT_OUT, TRAINING
 from maskkit.data.images import open_image
 from maskkit.data.kept import KeptImages, fits_in_memory, kept_on_disk
 from maskkit.data.loader import ImageLoader, num_steps
+from maskkit.data.photo_hashes import PhotoHashes
 from maskkit.data.samples import Samples
+from maskkit.data.split_file import read_split
 from maskkit.engine.device import Precision, choose_device, choose_precision, choose_workers, for_training
 from maskkit.engine.parts import choose_parts, choose_reporters, plain_names
 from maskkit.engine.sources import Sources, find_sources
@@ -37,7 +41,8 @@ _CPU_BATCH_SIZE = 64
 class Plan:
     """What a run will do. In its config, what stood open is decided: the batch size, the data set and its folder.
 
-    `folds` tells of each image whether this run holds it out, `fold_numbers` in which of --folds it is.
+    `folds` tells of each image whether this run holds it out, trains on it or leaves it out, `fold_numbers` in which of
+    --folds it is, and `targets` the class 0..17 that it is trained as; int64 [N] each.
     """
 
     config: TrainConfig
@@ -52,6 +57,7 @@ class Plan:
     mix: Mix | None
     folds: NDArray[np.int64]
     fold_numbers: NDArray[np.int64]
+    targets: NDArray[np.int64]
     pretrained: bool
     num_workers: int
     cache: str
@@ -72,9 +78,9 @@ class Plan:
 
     def rows(self, *, held_out: bool) -> Tensor:
         """Return the rows of the table that are held out, or trained on, int64 [N]."""
-        return torch.from_numpy(np.flatnonzero((self.folds == HELD_OUT) == held_out))
+        return torch.from_numpy(np.flatnonzero(self.folds == (HELD_OUT if held_out else TRAINING)))
 
-    def loader(self, samples: Samples, *, often: bool) -> ImageLoader:
+    def loader(self, samples: Samples, *, often: bool, hashes: PhotoHashes | None = None) -> ImageLoader:
         """Return a loader of the images of a table, `often` when each is wanted more than once."""
         return ImageLoader(
             samples.paths,
@@ -82,6 +88,7 @@ class Plan:
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
             kept=self._kept(samples) if often else None,
+            hashes=hashes,
         )
 
     def _kept(self, samples: Samples) -> KeptImages | None:
@@ -114,12 +121,15 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
     pretrained = _is_pretrained(config, has_weights=parts["model"].component.has_weights)
     if config.weights is not None:
         check_source(config.weights)
+    dropped_ages = read_ages(config.drop_ages)
     sources = find_sources(config, registry)
     folds, fold_numbers = _choose_folds(config, sources.samples)
-    num_train = int(np.count_nonzero(folds))
+    folds[(folds == TRAINING) & are_of_ages(sources.samples, dropped_ages)] = LEFT_OUT
+    num_train = int(np.count_nonzero(folds == TRAINING))
     if num_train < 2:  # batch statistics need two
         raise DataError(
-            "fewer than two images are left to train on", hint="Give more people, or a smaller --val_ratio."
+            "fewer than two images are left to train on",
+            hint=f"Give more people, or {'fewer --drop_ages' if dropped_ages else 'a smaller --val_ratio'}.",
         )
     decided = _decide(config, sources, device, num_train)
     return Plan(
@@ -135,6 +145,7 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
         mix=parts["mix"].build_function(num_classes=NUM_CLASSES) if "mix" in parts else None,
         folds=folds,
         fold_numbers=fold_numbers,
+        targets=targets(sources.samples, config.old_from),
         pretrained=pretrained,
         num_workers=choose_workers(config.num_workers, device),
         cache=_choose_cache(config, len(sources.samples)),
@@ -143,10 +154,14 @@ def make_plan(config: TrainConfig, origins: Mapping[str, str], registry: Registr
 
 def _choose_folds(config: TrainConfig, samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return 0 for each image that is held out and 1 for the others, and in which of --folds each is, int64 [N]."""
+    if config.split_file is not None:
+        fold_numbers = read_split(config.split_file, samples, num_folds=config.folds)
+    elif config.folds is None:
+        fold_numbers = samples.split(val_ratio=config.val_ratio, seed=config.seed)
+    else:
+        fold_numbers = samples.assign_folds(num_folds=config.folds, seed=config.seed)
     if config.folds is None:
-        folds = samples.split(val_ratio=config.val_ratio, seed=config.seed)
-        return folds, folds
-    fold_numbers = samples.assign_folds(num_folds=config.folds, seed=config.seed)
+        return fold_numbers.copy(), fold_numbers
     return np.where(fold_numbers == config.fold, HELD_OUT, TRAINING), fold_numbers
 
 
@@ -157,6 +172,10 @@ def _decide(config: TrainConfig, sources: Sources, device: torch.device, num_tra
         decided["batch_size"] = _largest_batch(device, num_train)
     if config.dataset is None:
         decided["dataset"] = sources.dataset.component.name
+    for name in ("split_file", "relabel"):
+        path = getattr(config, name)
+        if isinstance(path, Path) and not path.is_absolute():
+            decided[name] = path.absolute()
     if sources.data_dir is not None and config.data_dir != sources.data_dir.absolute():
         decided["data_dir"] = sources.data_dir.absolute()
     return decided

@@ -1,7 +1,7 @@
 """From a checkpoint to files of predictions."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskkit.config import PredictConfig
+from maskkit.data.kept import KeptImages, fits_in_memory
 from maskkit.data.loader import ImageLoader
 from maskkit.data.samples import Samples
-from maskkit.engine.checkpoint import find_checkpoint
+from maskkit.engine.checkpoint import find_checkpoints
 from maskkit.engine.classifier import Classifier
 from maskkit.engine.device import choose_workers
 from maskkit.engine.memory import explaining_memory, logits_within_memory
@@ -29,36 +30,57 @@ __all__ = ["predict", "probabilities_of", "write_eval"]
 
 
 def predict(config: PredictConfig, registry: Registry) -> None:
-    """Predict images with the best (or last) checkpoint of a run, and say where the files are.
+    """Predict images with the best (or last) checkpoint of a run, or of all folds, and say where the files are.
 
     Raises:
-        CheckpointError: the checkpoint, or a plugin that it needs, is missing.
+        CheckpointError: a checkpoint, or a plugin that it needs, is missing.
         DataError: the images are.
     """
-    path = find_checkpoint(config.run, config.checkpoint)
-    trained = restore(path, registry, device=config.device, precision=config.precision)
-    samples = _images_to_predict(config, registry, path)
-    out = _output_folder(config, path)
+    paths = find_checkpoints(config.run, config.checkpoint)
+    samples = _images_to_predict(config, registry, paths[0])
+    out = _output_folder(config, paths)
     bad = bad_images(samples.paths, config.on_bad_image)
     samples = samples.without(bad)
-    device = trained.classifier.device
-    loader = ImageLoader(
-        samples.paths,
-        trained.augmentation,
-        num_workers=choose_workers(config.num_workers, device),
-        pin_memory=device.type == "cuda",
-    )
-    rows = torch.arange(len(samples))
-    with explaining_memory():
-        found = probabilities_of(trained.classifier, trained.view, loader, rows, config.batch_size)
+    found, description = _mean_of_all(paths, samples, config, registry)
     write_eval(out, samples, found)
     write_bad_images(out, bad)
-    if trained.description.get("notice"):
-        print(f"Note: {trained.description['notice']}")
+    if description.get("notice"):
+        print(f"Note: {description['notice']}")
     if bad:
         print(f"Note: {len(bad)} images cannot be read and have no prediction: {out / 'bad_images.csv'}")
-    print(f"{len(samples)} images predicted by epoch {trained.description['epoch'] + 1} of {path}")
+    who = f"epoch {description['epoch'] + 1} of {paths[0]}"
+    if len(paths) > 1:
+        who = f"the mean of the {len(paths)} folds of {config.run}"
+    print(f"{len(samples)} images predicted by {who}")
     print(f"wrote {out / 'eval_hard.csv'}\nwrote {out / 'eval_soft.csv'}")
+
+
+def _mean_of_all(
+    paths: Sequence[Path], samples: Samples, config: PredictConfig, registry: Registry
+) -> tuple[NDArray[np.float32], Mapping[str, Any]]:
+    """Return the mean probabilities float32 [N, num_classes] of checkpoints, and what the last of them tells of itself.
+
+    Where they are several, an image is decoded once for all, if memory holds it.
+    """
+    found: list[NDArray[np.float32]] = []
+    kept: KeptImages | None = None
+    for path in paths:
+        trained = restore(path, registry, device=config.device, precision=config.precision)
+        if len(paths) > 1 and kept is None and fits_in_memory(len(samples), trained.size):
+            kept = KeptImages.in_memory(len(samples), trained.size)
+        device = trained.classifier.device
+        loader = ImageLoader(
+            samples.paths,
+            trained.augmentation,
+            num_workers=choose_workers(config.num_workers, device),
+            pin_memory=device.type == "cuda",
+            kept=kept,
+        )
+        rows = torch.arange(len(samples))
+        with explaining_memory():
+            found.append(probabilities_of(trained.classifier, trained.view, loader, rows, config.batch_size))
+    mean: NDArray[np.float64] = np.mean(found, axis=0, dtype=np.float64)
+    return mean.astype(np.float32), trained.description
 
 
 def probabilities_of(
@@ -86,11 +108,14 @@ def _images_to_predict(config: PredictConfig, registry: Registry, checkpoint: Pa
     return read_eval(registry, Path(eval_dir))
 
 
-def _output_folder(config: PredictConfig, checkpoint: Path) -> Path:
+def _output_folder(config: PredictConfig, checkpoints: Sequence[Path]) -> Path:
     if config.out is not None:
         if config.out.exists() and not config.out.is_dir():
             raise UsageError(f"--out={config.out} is a file; it must be a folder for eval_hard.csv and eval_soft.csv")
         return config.out
+    if config.run.is_dir():
+        return config.run / "predictions"
+    (checkpoint,) = checkpoints
     if checkpoint.parent.name != "checkpoints":
         raise UsageError(f"{checkpoint} lies in no run folder", hint="Type --out=FOLDER for the predictions.")
     return checkpoint.parent.parent / "predictions"

@@ -11,7 +11,7 @@ import torch
 import maskkit
 from maskkit.config import TrainConfig
 from maskkit.engine.plan import Plan
-from maskkit.engine.run_folder import hash_of, samples_table, write_bad_images, write_samples
+from maskkit.engine.run_folder import hash_of, samples_table, write_bad_images, write_relabelled, write_samples
 from maskkit.errors import CheckpointError, UsageError
 from maskkit.files import write_text
 from maskkit.flags import Layer, as_json, build
@@ -44,13 +44,14 @@ class Record:
 
 
 def write_record(run_dir: Path, plan: Plan, history: History) -> None:
-    """Write config.json, samples.csv and, when images were left out, bad_images.csv."""
+    """Write config.json, samples.csv and, when there is what they tell, bad_images.csv and relabelled.csv."""
     table = samples_table(plan.samples, plan.folds)
     decisions = {
         "dataset": plan.parts["dataset"].component.name,
         "data_dir": _absolute(plan.sources.data_dir),
         "eval_dir": _absolute(plan.sources.eval_dir),
         "samples_sha256": hash_of(table),
+        "relabelled": len(plan.sources.relabelled),
         "bad_images": len(plan.sources.bad_images),
         "device": str(plan.device),
         "precision": plan.precision.name,
@@ -75,6 +76,7 @@ def write_record(run_dir: Path, plan: Plan, history: History) -> None:
     }
     write_samples(run_dir, table)
     write_bad_images(run_dir, plan.sources.bad_images)
+    write_relabelled(run_dir, plan.sources.relabelled)
     write_text(run_dir / _FILE, json.dumps(content, indent=2) + "\n")
 
 

@@ -19,6 +19,8 @@ _MAY_DIFFER = (
     "epochs",
     "patience",
     "data_dir",
+    "split_file",
+    "relabel",
     "eval_dir",
     "num_workers",
     "cache",

@@ -24,8 +24,9 @@ __all__ = [
     "make_run_folder",
     "samples_table",
     "write_bad_images",
+    "write_relabelled",
+    "write_samples",
 ]
-__all__ += ["write_samples"]
 
 _SAMPLES = "samples.csv"
 _LONGEST_NAME = 240  # of 255, so that a number fits behind it
@@ -87,7 +88,7 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 
 def samples_table(samples: Samples, folds: NDArray[np.int64]) -> str:
-    """Return samples.csv: each image with its person, its labels and its fold, 0 held out."""
+    """Return samples.csv: each image with its person, its labels and its fold: 0 held out, -1 left out of training."""
     table = samples.table[["sample", "person", "mask", "gender", "age"]].assign(fold=folds)
     return str(table.to_csv(index=False, lineterminator="\n"))
 
@@ -107,6 +108,12 @@ def write_bad_images(folder: Path, bad_images: Mapping[str, str]) -> None:
     if bad_images:
         table = pd.DataFrame({"path": bad_images.keys(), "cause": bad_images.values()})
         write_text(folder / "bad_images.csv", table.to_csv(index=False, lineterminator="\n"))
+
+
+def write_relabelled(folder: Path, relabelled: pd.DataFrame) -> None:
+    """Write relabelled.csv, the labels that were put right; nothing when there are none."""
+    if len(relabelled):
+        write_text(folder / "relabelled.csv", relabelled.to_csv(index=False, lineterminator="\n"))
 
 
 def check_same_samples(run_dir: Path, table: str, recorded_hash: str) -> None:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
+
 from maskkit.config import TrainConfig
 from maskkit.data.checked import check_once
 from maskkit.data.images import find_bad_images
+from maskkit.data.relabelling import read_corrections, relabel
 from maskkit.data.samples import Samples
 from maskkit.errors import PluginError, UsageError
 from maskkit.plugin.part import Part
@@ -29,6 +32,7 @@ class Sources:
     """The labelled images, the eval images when there are any, and the part and the folder that the former are from.
 
     bad_images: the files that were left out of both, each with its cause.
+    relabelled: the labels that were put right, a row each.
     """
 
     dataset: Part
@@ -37,6 +41,7 @@ class Sources:
     eval_samples: Samples | None
     eval_dir: Path | None
     bad_images: Mapping[str, str]
+    relabelled: pd.DataFrame
 
 
 def find_sources(config: TrainConfig, registry: Registry, environment: Mapping[str, str] = os.environ) -> Sources:
@@ -57,6 +62,8 @@ def find_sources(config: TrainConfig, registry: Registry, environment: Mapping[s
         )
     if not samples.labelled:
         raise UsageError(f"--dataset={name} has no labels to learn from", hint=f"Train with --dataset={_DEFAULT}.")
+    corrections = [] if config.relabel is None else read_corrections(config.relabel)
+    samples, relabelled = relabel(samples, corrections)
     eval_dir = samples.eval_dir if config.eval_dir == "auto" else config.eval_dir
     eval_samples = read_eval(registry, eval_dir) if isinstance(eval_dir, Path) else None
     bad = bad_images(samples.paths + (eval_samples.paths if eval_samples else []), config.on_bad_image)
@@ -67,6 +74,7 @@ def find_sources(config: TrainConfig, registry: Registry, environment: Mapping[s
         eval_samples=eval_samples.without(bad) if eval_samples else None,
         eval_dir=eval_dir if isinstance(eval_dir, Path) else None,
         bad_images=bad,
+        relabelled=relabelled,
     )
 
 

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from maskkit.config import TrainConfig
+from maskkit.data.ages import OLD_FROM
+from maskkit.data.folds import LEFT_OUT
 from maskkit.engine.classifier import Classifier
 from maskkit.engine.device import usable_cores
 from maskkit.engine.plan import Plan
@@ -30,6 +34,8 @@ def run_start(run_dir: Path, plan: Plan, classifier: Classifier, progress: Progr
         notices.append(
             f"{len(plan.sources.bad_images):,} images cannot be read and are left out: {run_dir / 'bad_images.csv'}"
         )
+    if len(plan.sources.relabelled):
+        notices.append(f"{len(plan.sources.relabelled):,} labels are put right: {run_dir / 'relabelled.csv'}")
     return RunStart(
         run_dir=run_dir,
         config=as_json(config),
@@ -51,8 +57,15 @@ def _data(plan: Plan) -> str:
         f"{plan.parts['dataset'].component.name}: {len(train_rows):,} images of"
         f" {people[train_rows.numpy()].nunique():,} people to train on, {len(valid_rows):,} of"
         f" {people[valid_rows.numpy()].nunique():,} held out"
+        + _left_out(plan)
         + (f", {len(images):,} to predict" if images is not None else ", none to predict")
     )
+
+
+def _left_out(plan: Plan) -> str:
+    config, count = plan.config, int(np.count_nonzero(plan.folds == LEFT_OUT))
+    dropped = f", {count:,} of ages {','.join(config.drop_ages)} left out" if config.drop_ages else ""
+    return dropped + (f", old from {config.old_from} on" if config.old_from != OLD_FROM else "")
 
 
 def _model(plan: Plan, classifier: Classifier) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -54,7 +55,10 @@ class _Interval:
 
 
 class Trainer:
-    """Trains on some rows of a table, an epoch at a time, and keeps the best epoch and the last."""
+    """Trains on some rows of a table, an epoch at a time, and keeps the best epoch and the last.
+
+    targets: the class 0..17 that each image of the table is trained as, int64 [N].
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Trainer:
         mix: Mix | None,
         loader: ImageLoader,
         samples: Samples,
+        targets: NDArray[np.int64],
         train_rows: Tensor,
         validation: Validation,
         settings: Settings,
@@ -77,7 +82,7 @@ class Trainer:
         self.settings, self.reporters, self.save = settings, reporters, save
         self.progress = progress
         self.device = learning.classifier.device
-        self.answers = torch.from_numpy(samples.answers).to(self.device)
+        self.targets = torch.from_numpy(targets).to(self.device)
         self.of_class = torch.tensor(learning.objective.view.of_class, device=self.device)
         self.total_steps = progress.total_steps
         self.stopped_early = False
@@ -186,7 +191,7 @@ class Trainer:
         """Return the loss of a batch and how many of its answers were right."""
         classifier, objective = self.learning.classifier, self.learning.objective
         pixels = classifier.pixels(batch.images)
-        targets = self.answers[batch.rows.to(self.device, non_blocking=True)]
+        targets = self.targets[batch.rows.to(self.device, non_blocking=True)]
         draws = Draws(self.settings.seed, epoch, batch.rows, device=self.device)
         if self.augmentation.augment is not None:
             pixels = self.augmentation.augment(pixels, draws)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import torch
 
 import maskkit
 from maskkit.config import TrainConfig
+from maskkit.data.photo_hashes import PhotoHashes
 from maskkit.data.workers import explain_worker_failures
 from maskkit.engine.checkpoint import Checkpoint, checkpoint_path
+from maskkit.engine.leaks import tell_leaks
 from maskkit.engine.learning import build_learning
 from maskkit.engine.memory import explaining_memory, free_memory, is_out_of_memory, smaller_batches
 from maskkit.engine.packing import pack
@@ -101,7 +104,9 @@ class _Run:
         self._build()
         rehearse(plan, self.learning)
         pack(self.learning.state(), "state")  # what no checkpoint could hold shows now, not after the first epoch
-        self.loader = plan.loader(plan.samples, often=True)
+        used = torch.cat([plan.rows(held_out=held_out) for held_out in (False, True)])
+        self.hashes = PhotoHashes(plan.samples.paths, used.sort().values)
+        self.loader = plan.loader(plan.samples, often=True, hashes=self.hashes)
         self.validation = Validation(self.loader, plan.samples, plan.rows(held_out=True), plan.config.valid_batch_size)
 
     def _build(self) -> None:
@@ -115,6 +120,7 @@ class _Run:
         write_record(run_dir, self.plan, self.history)
         try:
             reporters.on_run_start(run_start(run_dir, self.plan, self.learning.classifier, self.progress))
+            self.hashes.when_whole(partial(tell_leaks, run_dir, self.plan))
             with explain_worker_failures(), explaining_memory():
                 stopped_early = self._fit(run_dir, reporters)
         except BaseException as error:
@@ -167,6 +173,7 @@ class _Run:
             mix=self.plan.mix,
             loader=self.loader,
             samples=self.plan.samples,
+            targets=self.plan.targets,
             train_rows=self.plan.rows(held_out=False),
             validation=self.validation,
             settings=Settings(

@@ -93,6 +93,7 @@ def stages_of(race: Race) -> Iterator[list[str]]:
     from maskkit.builtin.datasets import mask_split_by_profile
     from maskkit.builtin.optimizers import adam
     from maskkit.data.augmentation import Draws
+    from maskkit.data.duplicates import perceptual_hash, small_grey
     from maskkit.data.kept import KeptImages
 
     paths = mask_split_by_profile(race.faces / "train" / "images").paths
@@ -130,6 +131,7 @@ def stages_of(race: Race) -> Iterator[list[str]]:
             seconds(lambda: [Path(p).read_bytes() for p in paths]) / mean,
         ),
         ("decode", "once", decoded, (seconds(lambda: [open_image(path) for path in paths])) / mean),
+        ("hash", "once", decoded, seconds(lambda: [perceptual_hash(small_grey(one)) for one in pictures]) / mean),
         ("prepare", "once", prepared, seconds(lambda: [prepare(picture) for picture in pictures]) / mean),
         ("take from kept", "each epoch", prepared, seconds(lambda: kept.take(rows)) / batch),
         ("to float32", "each epoch", 4 * prepared, seconds(lambda: classifier.pixels(images)) / batch),

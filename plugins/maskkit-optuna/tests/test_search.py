@@ -166,7 +166,8 @@ def test_a_training_that_is_killed_begins_again_and_at_last_is_given_up(tune: St
     assert re.search(r"^trial +0  it was ended by SIGKILL$", out, re.MULTILINE), out
     (row,) = rows(tmp_path / "runs" / "killed" / "trials.csv")
     assert (row["trial"], row["status"]) == ("0", "FAILED")
-    assert int(row["epochs"]) >= 8, "the second training went on with the run of the first"
+    told_of = int(row["epochs"])  # an epoch is in metrics.csv a moment before the study hears of it
+    assert told_of >= 7, "the second training went on with the run of the first"
 
 
 def test_a_trial_that_fails_says_why_and_others_go_on(tune: Start, tmp_path: Path) -> None:

@@ -21,11 +21,10 @@ def trainings(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            words = process.cmdline()
+            if process.cwd() == str(folder) and "train" in process.cmdline():
+                found.append(process)
         except psutil.Error:
             continue
-        if "train" in words and any(str(folder) in word or word.startswith("--name=exp-") for word in words):
-            found.append(process)
     return found
 
 

@@ -25,11 +25,16 @@ if TYPE_CHECKING:
     from maskkit.engine.weights import fetch_weights
     from maskkit.files import replacing, user_cache
     from maskkit.plugin.component import Component
-    from maskkit.plugin.contracts import Schedule
+    from maskkit.plugin.contracts import Experiment, Schedule, Tuner
     from maskkit.plugin.hookspecs import hookimpl
     from maskkit.reporting.events import EpochEnd, EpochStart, Mistake, RunEnd, RunStart, StepEnd
     from maskkit.reporting.figures import confusion_figure, mistakes_figure
-    from maskkit.reporting.reporter import Reporter
+    from maskkit.reporting.reporter import Reporter, StopRun
+    from maskkit.tuning.local import LocalTraining
+    from maskkit.tuning.local_experiment import LocalExperiment
+    from maskkit.tuning.search import Search
+    from maskkit.tuning.trainings import as_flags
+    from maskkit.tuning.trials import Trial
 
 __version__ = "0.1.0"
 
@@ -39,6 +44,9 @@ _HOMES = {
     "Draws": "maskkit.data.augmentation",
     "EpochEnd": "maskkit.reporting.events",
     "EpochStart": "maskkit.reporting.events",
+    "Experiment": "maskkit.plugin.contracts",
+    "LocalExperiment": "maskkit.tuning.local_experiment",
+    "LocalTraining": "maskkit.tuning.local",
     "MASK_OF_SHOT": "maskkit.data.profiles",
     "Mistake": "maskkit.reporting.events",
     "OLDEST": "maskkit.data.profiles",
@@ -49,8 +57,13 @@ _HOMES = {
     "RunStart": "maskkit.reporting.events",
     "Samples": "maskkit.data.samples",
     "Schedule": "maskkit.plugin.contracts",
+    "Search": "maskkit.tuning.search",
     "StepEnd": "maskkit.reporting.events",
+    "StopRun": "maskkit.reporting.reporter",
     "TrainedRun": "maskkit.engine.trained",
+    "Trial": "maskkit.tuning.trials",
+    "Tuner": "maskkit.plugin.contracts",
+    "as_flags": "maskkit.tuning.trainings",
     "conflicts": "maskkit.data.profiles",
     "confusion_figure": "maskkit.reporting.figures",
     "fetch_weights": "maskkit.engine.weights",
@@ -76,6 +89,9 @@ __all__ = [
     "Draws",
     "EpochEnd",
     "EpochStart",
+    "Experiment",
+    "LocalExperiment",
+    "LocalTraining",
     "Mistake",
     "Profile",
     "Reporter",
@@ -83,9 +99,14 @@ __all__ = [
     "RunStart",
     "Samples",
     "Schedule",
+    "Search",
     "StepEnd",
+    "StopRun",
     "TrainedRun",
+    "Trial",
+    "Tuner",
     "__version__",
+    "as_flags",
     "conflicts",
     "confusion_figure",
     "fetch_weights",

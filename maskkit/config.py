@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 Kind = Literal[
-    "model", "loss", "augmentation", "mix", "dataset", "optimizer", "scheduler", "reporter", "vote", "command"
+    "model", "loss", "augmentation", "mix", "dataset", "optimizer", "scheduler", "reporter", "vote", "tuner", "command"
 ]  # fmt: skip
 
 
@@ -195,18 +195,23 @@ class SearchFlags:
         None, "JSON file of the flags to choose, as search_space.json; else lr, batch_size, criterion, augmentation.",
         section="Search",
     )  # fmt: skip
-    tuner: Literal["TPE", "Random", "Evolution", "Hyperband", "GP"] = flag(
-        "TPE", "Who chooses; Hyperband shortens hopeless trials, its longest has --epochs.", section="Search"
+    engine: str = flag("nni", "What runs the search.", section="Search", kind="tuner")
+    engine_args: dict[str, Any] = flag({}, "Options of the engine.", section="Search")
+    tuner: str | None = flag(
+        None,
+        "Who chooses, one of the engine's: TPE, Random, Evolution, Hyperband or GP of nni; Hyperband shortens hopeless"
+        " trials, its longest has --epochs. The engine's first where none is named.",
+        section="Search",
     )
     remote: Path | None = flag(
-        None, "Train on the machines of this file, as config_remote.yml, through ssh and with key files.",
+        None, "nni: train on the machines of this file, as config_remote.yml, through ssh and with key files.",
         section="Search",
     )  # fmt: skip
-    port: int = flag(5000, "Port of NNI's page; the next one must be free too.", section="Search", minimum=1024,
+    port: int = flag(5000, "nni: port of its page; the next one must be free too.", section="Search", minimum=1024,
         maximum=65534,
     )  # fmt: skip
     expose: bool = flag(
-        False, "Let other machines reach NNI's page, which has no login and can run commands.",  # noqa: FBT003
+        False, "nni: let other machines reach its page, which has no login and can run commands.",  # noqa: FBT003
         section="Search",
     )  # fmt: skip
     resume: str | None = flag(
@@ -217,7 +222,7 @@ class SearchFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig(RunFlags, SearchFlags):
-    """Search for the best flags of a training with NNI; every flag of maskkit train is fixed by giving it."""
+    """Search for the best flags of a training; every flag of maskkit train is fixed by giving it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the whole new one, never a part; and where a cache lies."""
+"""Writing files so that a reader sees the old content or the whole new one, never a part; where caches and runs lie."""
 
 import os
 import tempfile
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing", "user_cache", "write_text"]
+__all__ = ["replacing", "runs_folder", "user_cache", "write_text"]
 
 
 @contextmanager
@@ -39,6 +39,11 @@ def write_text(path: Path, text: str) -> None:
 def user_cache() -> Path:
     """Return the folder for what can be made anew: $XDG_CACHE_HOME/maskkit, or ~/.cache/maskkit."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskkit"
+
+
+def runs_folder(model_dir: Path | None) -> Path:
+    """Return the folder of run folders: the one that was asked for, or $SM_MODEL_DIR, or runs."""
+    return model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs")
 
 
 def _sync(path: Path) -> None:

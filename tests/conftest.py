@@ -26,7 +26,7 @@ USING_TORCH = {"train", "predict", "check-plugin"}
 Runner = Callable[..., Outcome]
 
 # The tests that take longest begin first, so that none is left running alone at the end.
-FIRST = ("test_readme", "test_nni_local", "test_nni_remote", "test_tune", "test_write_a_plugin", "test_plugin_packages")
+FIRST = ("test_plugin_packages", "test_readme", "test_nni_local", "test_nni_remote", "test_tune", "test_write_a_plugin")
 # Modules that share something that takes long to make: one process runs all of their tests.
 WHOLE = {
     "test_check_plugin",
@@ -178,9 +178,11 @@ class Overlay:
         """Run maskkit or pytest with what is installed here, forked."""
         return run_forked(cwd, *words, env=self.environment | dict(env or {}), python=self.python, program=program)
 
-    def module(self, name: str, *words: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> Outcome:
+    def module(
+        self, name: str, *words: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 600
+    ) -> Outcome:
         """Run an installed module as a program of its own."""
-        return run(self.python, "-m", name, *words, cwd=cwd, env=self.environment | dict(env or {}), timeout=600)
+        return run(self.python, "-m", name, *words, cwd=cwd, env=self.environment | dict(env or {}), timeout=timeout)
 
 
 @pytest.fixture(scope="module")

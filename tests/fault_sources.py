@@ -3,7 +3,7 @@
 from textwrap import dedent, indent
 
 __all__ = ["augmentation", "command", "dataset", "factory", "loss", "mix", "network", "optimizer", "reporter"]
-__all__ += ["scheduler", "signed", "vote"]
+__all__ += ["scheduler", "signed", "tuner", "vote"]
 
 
 # What each kind's factory takes when it is well; a fault is its body, and the name of each is `broken`.
@@ -17,6 +17,7 @@ FACTORIES = {
     "scheduler": "optimizer, *, epochs, steps_per_epoch",
     "reporter": "",
     "vote": "",
+    "tuner": "*, algorithm",
 }
 
 
@@ -150,6 +151,47 @@ def vote(scores: str, before: str = "pass") -> str:
             mean = np.average(probabilities, axis=0, weights=weights)
             return {scores}
         return rule
+        """,
+    )
+
+
+def tuner(method: str = "", *, trials: str = "[ended(number) for number in range(search.trials)]") -> str:
+    """Return a module with an engine whose trials are made up, one method of which may be another."""
+    return factory(
+        "tuner",
+        "return Engine()",
+        f"""
+        def ended(number, **changes):
+            return replace(Trial(str(number), number, "SUCCEEDED", {{"lr": 1e-3}}, (0.25, 0.5), 0.5, 1.0), **changes)
+
+        class Running:
+            id, memory = "made-up", {{}}
+
+            def __init__(self, trials):
+                self.trials = lambda: trials
+
+            def advance(self):
+                return False
+
+            def stop(self):
+                pass
+
+        class Engine:
+            is_local = True
+
+            def objection(self, parameter, entry):
+                return ""
+
+            def check(self, search):
+                pass
+
+            def start(self, search):
+                return Running({trials})
+
+            def resume(self, search, name, memory):
+                return self.start(search)
+
+            {method or "pass"}
         """,
     )
 

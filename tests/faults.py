@@ -14,6 +14,7 @@ from fault_sources import (
     reporter,
     scheduler,
     signed,
+    tuner,
     vote,
 )
 
@@ -458,6 +459,57 @@ COMMANDS: Faults = {
     ],
 }
 
+NAMED = 'algorithms=("Random",)'
+TUNERS: Faults = {
+    "it gives a Tuner": [
+        ("it must give a maskkit.Tuner, but dict has no method objection, check", factory("tuner", "return {}"), NAMED),
+        ("its is_local must be True or False, but is 'here'", tuner('is_local = "here"'), NAMED),
+    ],
+    "it names its algorithms": [
+        ('add algorithms=("Random",) to its Component', tuner()),
+        ("must differ by more than case, but are TPE, tpe", tuner(), 'algorithms=("TPE", "tpe")'),
+    ],
+    "it says what it cannot search": [
+        (
+            "empty where lr can be searched, but gave None",
+            tuner("def objection(self, parameter, entry): return None"),
+            NAMED,
+        ),
+        (
+            "but objects to all of lr, weight_decay",
+            tuner("def objection(self, parameter, entry): return 'is none of mine'"),
+            NAMED,
+        ),
+    ],
+    "it searches to its end": [
+        ("the numbers must be 0 and 1, in this order, but are [1, 0]", tuner(trials="[ended(1), ended(0)]"), NAMED),
+        (
+            "every trial must have ended, but one is RUNNING",
+            tuner(trials='[ended(0), ended(1, status="RUNNING")]'),
+            NAMED,
+        ),
+        ("a trial must succeed", tuner(trials='[ended(n, status="FAILED") for n in range(search.trials)]'), NAMED),
+        (
+            "must be its best score, 0.5, but is 0.75",
+            tuner(trials="[ended(n, final=0.75) for n in range(search.trials)]"),
+            NAMED,
+        ),
+        (
+            "must be those of the space, lr, weight_decay, patience, criterion, but are {'model': 'x'}",
+            tuner(trials="[ended(n, flags={'model': 'x'}) for n in range(search.trials)]"),
+            NAMED,
+        ),
+    ],
+    "it goes on with a search": [
+        ("must add one trial and end it, but there are 2", tuner(trials="[ended(0), ended(1)]"), NAMED),
+        (
+            "must keep the trials that had ended, but one became another",
+            tuner(trials="[ended(n, flags={'lr': search.trials}) for n in range(search.trials)]"),
+            NAMED,
+        ),
+    ],
+}
+
 TABLES = {
     "loss": LOSSES,
     "augmentation": AUGMENTATIONS,
@@ -467,6 +519,7 @@ TABLES = {
     "scheduler": SCHEDULERS,
     "reporter": REPORTERS,
     "vote": VOTES,
+    "tuner": TUNERS,
     "command": COMMANDS,
 }
 COMPONENTS = [

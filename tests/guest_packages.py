@@ -30,12 +30,13 @@ def maskkit_{hook}():
 
 IMPORTS = """
 import random
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
 import numpy as np
 
-from maskkit import Reporter, Schedule
+from maskkit import Reporter, Schedule, Trial
 """
 HEAVY_IMPORTS = """
 import pandas as pd
@@ -75,6 +76,6 @@ def write_component(folder: Path, kind: str, code: str, record: str = "") -> Pat
     hook = HOOKS.get(kind, f"{kind}s")
     place = write_package(folder, HOOK.replace("{hook}", hook).replace("{record}", record))
     (package,) = place.glob("maskkit_*")
-    imports = IMPORTS if kind in {"reporter", "vote", "command"} else IMPORTS + HEAVY_IMPORTS
+    imports = IMPORTS if kind in {"reporter", "vote", "tuner", "command"} else IMPORTS + HEAVY_IMPORTS
     (package / "parts.py").write_text(f"{imports}\n\n{code}", encoding="utf-8")
     return place

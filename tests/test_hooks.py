@@ -3,6 +3,7 @@
 import math
 import pickle
 import sys
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -12,14 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, run
+from conftest import ROOT, run, write_faces
 from PIL import Image
 
-from maskkit import Augmentation, Draws, EpochEnd, EpochStart, RunEnd, RunStart, Samples, Schedule, StepEnd
+from maskkit import Augmentation, Draws, EpochEnd, EpochStart, RunEnd, RunStart, Samples, Schedule, Search, StepEnd
 from maskkit.cli.guests import guest_command
 from maskkit.cli.help import command_help
 from maskkit.cli.reference import COMMAND, example, reference
-from maskkit.config import TrainConfig, VoteConfig
+from maskkit.config import TrainConfig, TuneConfig, VoteConfig
 from maskkit.engine.objective import Objective
 from maskkit.ensemble import vote
 from maskkit.errors import UsageError
@@ -80,7 +81,7 @@ def test_the_reference_has_every_hook_and_what_it_is_about() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_docstring_of_a_hook_names_the_flag_that_chooses_one(kind: str) -> None:
-    flags = [*flags_of(TrainConfig).values(), *flags_of(VoteConfig).values()]
+    flags = [flag for config in (TrainConfig, VoteConfig, TuneConfig) for flag in flags_of(config).values()]
     spelled = [f"--{flag.name}=NAME" for flag in flags if flag.kind == kind] or ["maskkit NAME"]
     for spelling in spelled:
         assert spelling in (KINDS[kind].__doc__ or "")
@@ -239,6 +240,30 @@ def test_the_vote_shown_votes(shown: Find, tmp_path: Path) -> None:
     odds = [np.log(one[:, 3] / one[:, 4]) for one in (first, second, mixed)]
     np.testing.assert_allclose(odds[2], (odds[0] + odds[1]) / 2, rtol=1e-4)
     np.testing.assert_allclose(rule(np.stack([first, second]), np.array([1.0, 0.0])), first, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_the_tuner_shown_searches_and_goes_on(shown: Find, tmp_path: Path) -> None:
+    part = shown("tuner", seed="3")
+    tuner = part.build(algorithm=part.component.algorithms[0])
+    choices = {"lr": {"_type": "choice", "_value": [0.001, 0.003, 0.01]}}
+    assert tuner.objection("lr", choices["lr"]) == ""
+    assert tuner.objection("lr", {"_type": "uniform", "_value": [0, 1]}).startswith("is no plain choice")
+    images = write_faces(tmp_path / "images", 12)
+    place: dict[str, Any] = {"data_dir": images, "model_dir": tmp_path / "runs"}
+    fixed = {**place, "epochs": 1, "resize": (16, 16), "num_workers": 0}
+    found: list[Any] = []
+    for trials in (2, 3):
+        search = Search(TuneConfig(trials=trials, **fixed), tuple(fixed), choices, "Random")
+        experiment = tuner.resume(search, found[0].id, {}) if found else tuner.start(search)
+        while experiment.advance():
+            time.sleep(0.2)
+        experiment.stop()
+        found.append(experiment)
+    first, second = (experiment.trials() for experiment in found)
+    assert [trial.status for trial in second] == ["SUCCEEDED"] * 3
+    assert second[:2] == first
+    assert all(trial.flags["lr"] in {0.001, 0.003, 0.01} and trial.final == trial.scores[0] for trial in second)
 
 
 def test_the_command_shown_runs(shown: Find, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

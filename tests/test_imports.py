@@ -39,9 +39,10 @@ WAYS_BACK = {("maskkit.cli.checking", "testing")}
 
 TORCH = {"efficientnet_pytorch", "safetensors", "tensorboard", "torch", "torchvision"}
 TORCH_ROOMS = {"arithmetic", "builtin", "data", "engine", "testing"}
+TORCH_FREE_TESTING = "check collecting command faces package_checks packages pytest_hooks tuner vote"
 TORCH_FREE_MODULES = {f"maskkit.{name}" for name in ("arithmetic", "builtin", "builtin.votes", "data", "engine")} | {
-    f"maskkit.testing{name}"
-    for name in ("", ".check", ".collecting", ".command", ".package_checks", ".packages", ".pytest_hooks", ".vote")
+    "maskkit.testing",
+    *(f"maskkit.testing.{name}" for name in TORCH_FREE_TESTING.split()),
 }
 
 HEAVY = ("torch", "torchvision", "sklearn", "tensorboard", "matplotlib", "nni", "scipy")

@@ -39,7 +39,7 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class Street:
-    """An environment with ten packages, the folder that they lie in, and what was printed of each."""
+    """An environment with a package of each kind, the folder that they lie in, and what was printed of each."""
 
     overlay: Overlay
     folder: Path
@@ -149,6 +149,18 @@ def test_the_new_command_prints_shares_and_refuses_what_it_cannot_read(
     refused = street.overlay.maskkit("own-command", "absent.csv", cwd=tmp_path)
     assert (refused.code, refused.out) == (1, "")
     assert refused.err.startswith("error: cannot read absent.csv")
+
+
+def test_the_new_tuner_searches(street: Street, tmp_path: Path) -> None:
+    write_faces(tmp_path / "faces", people=12)
+    small = ("--epochs=1", "--resize=16", "--num_workers=0", "--reporters=csv", "--data_dir=faces")
+    words = ("--engine=own_tuner", "--engine_args=seed=3", "--trials=2", "--criterion=f1", "--model_dir=searches")
+    done = street.overlay.maskkit("tune", *words, *small, cwd=tmp_path)
+    assert done.code == 0, done.out + done.err
+    table = rows_of(next((tmp_path / "searches").glob("*/trials.csv")))
+    assert [row["status"] for row in table] == ["SUCCEEDED"] * 2
+    assert len({row["lr"] for row in table}) == 2
+    assert done.out.splitlines()[-1].startswith("maskkit train --data_dir=faces")
 
 
 @pytest.mark.parametrize("kind", ["model", "mix"])

@@ -10,7 +10,15 @@ import pytest
 from test_trainer import write_profiles
 
 from maskkit.cli.shell import main
-from maskkit.config import EvaluateConfig, ListPluginsConfig, PredictConfig, TrainConfig, VersionConfig, VoteConfig
+from maskkit.config import (
+    EvaluateConfig,
+    ListPluginsConfig,
+    PredictConfig,
+    SearchFlags,
+    TrainConfig,
+    VersionConfig,
+    VoteConfig,
+)
 from maskkit.flags import flags_of
 
 Run = Callable[..., dict[str, Any]]
@@ -77,8 +85,8 @@ def told_by(run: Path) -> dict[str, Any]:
 
 def test_every_flag_that_takes_a_name_is_tried_here() -> None:
     assert set(NAMES) == {name for name, flag in flags_of(TrainConfig).items() if flag.kind}
-    others = (EvaluateConfig, ListPluginsConfig, PredictConfig, VersionConfig, VoteConfig)
-    assert [name for config in others for name, flag in flags_of(config).items() if flag.kind] == ["how"]
+    others = (EvaluateConfig, ListPluginsConfig, PredictConfig, SearchFlags, VersionConfig, VoteConfig)
+    assert [name for config in others for name, flag in flags_of(config).items() if flag.kind] == ["engine", "how"]
 
 
 @pytest.mark.slow

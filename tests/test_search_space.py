@@ -17,8 +17,9 @@ from maskkit.errors import MaskkitError
 from maskkit.flags import flags_of
 from maskkit.plugin.discovery import discover
 from maskkit.plugin.registry import Registry
+from maskkit.tuning.nni.tuner import NniTuner
 from maskkit.tuning.space import Space, examples, search_space
-from maskkit.tuning.trial import as_flags
+from maskkit.tuning.trainings import as_flags
 
 FLAGS = flags_of(RunFlags)
 
@@ -31,7 +32,12 @@ def registry() -> Registry:
 def read(space: object, folder: Path, registry: Registry, *, given: tuple[str, ...] = (), tuner: str = "TPE") -> Space:
     path = folder / "space.json"
     path.write_text(space if isinstance(space, str) else json.dumps(space), encoding="utf-8")
-    return search_space(path, given, tuner, registry)
+    return search_space(path, given, registry, NniTuner(algorithm=tuner).objection)
+
+
+def nothing(*_: object) -> str:
+    """Object to no parameter."""
+    return ""
 
 
 def choice(*values: object) -> dict[str, Any]:
@@ -97,11 +103,11 @@ def test_examples_have_each_choice_and_option_and_the_ends_of_numbers(tmp_path: 
 
 @pytest.mark.parametrize("path", [ROOT / "search_space.json", ROOT / "examples" / "nni" / "search_space.json"], ids=str)
 def test_a_shipped_space_is_accepted(path: Path, registry: Registry) -> None:
-    assert search_space(path, (), "TPE", registry) == json.loads(path.read_text(encoding="utf-8"))
+    assert search_space(path, (), registry, nothing) == json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_the_space_of_the_top_level_is_that_of_the_original(registry: Registry) -> None:
-    assert search_space(ROOT / "search_space.json", (), "TPE", registry) == {
+    assert search_space(ROOT / "search_space.json", (), registry, nothing) == {
         "batch_size": choice(8, 16, 32, 64, 128),
         "lr": choice(0.001, 0.01, 0.1),
         "model": choice("Efficientnet_b6", "Efficientnet_b0", "Efficientnet_b3"),
@@ -111,9 +117,9 @@ def test_the_space_of_the_top_level_is_that_of_the_original(registry: Registry) 
 
 
 def test_the_usual_space_leaves_out_what_is_given_and_for_gp_what_is_no_number(registry: Registry) -> None:
-    assert {*search_space(None, (), "TPE", registry)} == {"lr", "batch_size", "criterion", "augmentation"}
-    assert {*search_space(None, ("lr", "seed"), "TPE", registry)} == {"batch_size", "criterion", "augmentation"}
-    assert {*search_space(None, (), "GP", registry)} == {"lr", "batch_size"}
+    assert {*search_space(None, (), registry, nothing)} == {"lr", "batch_size", "criterion", "augmentation"}
+    assert {*search_space(None, ("lr", "seed"), registry, nothing)} == {"batch_size", "criterion", "augmentation"}
+    assert {*search_space(None, (), registry, NniTuner(algorithm="GP").objection)} == {"lr", "batch_size"}
 
 
 REFUSED: list[tuple[object, str]] = [
@@ -162,7 +168,7 @@ def test_numbers_too_large_for_their_exponential_are_no_crash(tmp_path: Path, re
     [
         ({"lr": choice(0.1)}, {"given": ("lr",)}, "--lr is given, and searched in"),
         ({"criterion": choice("f1")}, {"tuner": "GP"}, "choices that are no numbers, which --tuner=GP cannot take"),
-        ({"epochs": choice(3)}, {"tuner": "Hyperband"}, "--tuner=Hyperband chooses the epochs itself, and"),
+        ({"epochs": choice(3)}, {"tuner": "Hyperband"}, "epochs is what --tuner=Hyperband chooses itself"),
     ],
 )
 def test_a_space_that_does_not_fit_the_other_flags_is_refused(

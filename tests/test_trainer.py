@@ -47,7 +47,7 @@ from maskkit.labels import VIEWS, decode
 from maskkit.plugin.discovery import Plugin, State, discover
 from maskkit.plugin.registry import Registry
 from maskkit.reporting.events import METRIC_COLUMNS
-from maskkit.reporting.reporter import Reporters
+from maskkit.reporting.reporter import Reporters, StopRun
 
 CPU = torch.device("cpu")
 FP32 = Precision("fp32", torch.float32, "")
@@ -226,6 +226,22 @@ def test_without_patience_every_epoch_is_trained(profiles: Path, tmp_path: Path)
     run(profiles, tmp_path, epochs=4)
     assert [event[1] for event in Recorder.heard if event[0] == "epoch end"] == [0, 1, 2, 3]
     assert Recorder.heard[-1] == ("run end", "completed", 0, "")
+
+
+@pytest.mark.parametrize(("epochs", "status"), [(4, "stopped early"), (1, "completed")])
+def test_a_reporter_can_end_a_run_with_its_epoch_and_the_run_is_whole(
+    profiles: Path, tmp_path: Path, epochs: int, status: str
+) -> None:
+    Saboteur.moment, Saboteur.error = "on_epoch_end", StopRun
+    run_dir = run(profiles, tmp_path, epochs=epochs, reporters=("Saboteur", "Recorder"), named=True)
+    assert [event[1] for event in Recorder.heard if event[0] == "epoch end"] == [0]
+    assert Recorder.heard[-1] == ("run end", status, 0, "")
+    assert Saboteur.endings == [status]
+    assert (run_dir / "predictions" / "valid_soft.csv").exists()
+    Saboteur.moment = ""
+    origins = dict.fromkeys(flags_of(TrainConfig), "default")
+    train(TrainConfig(resume=run_dir), origins, registry())
+    assert [event[1] for event in Recorder.heard if event[0] == "epoch end"] == [*range(epochs)]
 
 
 def test_a_failure_is_told_to_every_reporter(profiles: Path, tmp_path: Path) -> None:

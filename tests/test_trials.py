@@ -16,7 +16,8 @@ from maskkit.cli.arguments import read_arguments
 from maskkit.config import RunFlags
 from maskkit.flags import Layer, as_words, build, flags_of
 from maskkit.tuning.figure import parallel_coordinates
-from maskkit.tuning.trials import Trial, best_of, read_trials, write_trials
+from maskkit.tuning.nni.answers import read_trials
+from maskkit.tuning.trials import Trial, best_of, write_trials
 
 # As NNI 3.0 answered, but for the ids: values are texts of JSON, and times are in milliseconds.
 JOBS = [

@@ -17,7 +17,7 @@ from nni.runtime.env_vars import dispatcher_env_vars
 from nni.runtime.tuner_command_channel.command_type import CommandType
 from searches import MASKKIT, Tuning, rows
 
-from maskkit.tuning.algorithms import GP, Hyperband
+from maskkit.tuning.nni.algorithms import GP, Hyperband
 
 pytestmark = pytest.mark.slow
 

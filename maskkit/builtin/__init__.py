@@ -106,7 +106,7 @@ def maskkit_reporters() -> Iterable[Component]:
         yield Component(name=name, target=f"maskkit.builtin.{name}_reporter:{factory}", summary=summary)
     yield Component(
         name="nni",
-        target="maskkit.tuning.trial:NniReporter",
+        target="maskkit.tuning.nni.trial:NniReporter",
         summary="Macro F1 for the tuner of NNI, by itself in every trial; silent elsewhere",
     )
 
@@ -125,4 +125,14 @@ def maskkit_votes() -> Iterable[Component]:
         summary="Weighted count of the answers; takes hard files too",
         from_answers=True,
         rowwise=True,
+    )
+
+
+@hookimpl
+def maskkit_tuners() -> Iterable[Component]:
+    yield Component(
+        name="nni",
+        target="maskkit.tuning.nni.tuner:NniTuner",
+        summary="NNI 3.0, here or on other machines by ssh; pip install 'maskkit[nni]'",
+        algorithms=("TPE", "Random", "Evolution", "Hyperband", "GP"),
     )

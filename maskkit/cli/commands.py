@@ -21,10 +21,11 @@ from maskkit.config import (
     VersionConfig,
     VoteConfig,
 )
-from maskkit.errors import UsageError
+from maskkit.errors import UnknownNameError, UsageError
 from maskkit.flags import flags_of
 from maskkit.processes import place_in
-from maskkit.tuning.trial import as_trial, in_trial
+from maskkit.tuning.nni.trial import as_trial, in_trial
+from maskkit.tuning.trainings import end_with_starter
 
 if TYPE_CHECKING:
     from maskkit.cli.command import Command
@@ -47,9 +48,13 @@ __all__ = [
     "vote",
 ]
 
+_ENGINES = {"optuna": "maskkit-optuna"}
+"""The packages of engines of searches that are not in the box."""
+
 
 def train(config: TrainConfig, sources: Mapping[str, str]) -> int:
     """Train, then predict the eval images from the best checkpoint."""
+    end_with_starter()
     registry = installed()
     _check_names(config, registry)
     if in_trial() and config.resume is None:
@@ -65,7 +70,12 @@ def train(config: TrainConfig, sources: Mapping[str, str]) -> int:
 def tune(config: TuneConfig, sources: Mapping[str, str]) -> int:
     """Search for the best flags of a training."""
     registry = installed()
-    _check_names(config, registry)
+    try:
+        _check_names(config, registry)
+    except UnknownNameError as error:
+        if (package := _ENGINES.get(config.engine)) and config.engine not in registry.names("tuner"):
+            error.hint = f"Type: pip install {package}\n{error.hint}"
+        raise
     _check_one_result(config)
     from maskkit.cli.tuning import tune_and_print
 
@@ -192,7 +202,7 @@ def show_help(command: "Command", registry: "Registry") -> int:
 
 def _check_names(config: RunFlags, registry: "Registry") -> None:
     """Refuse an unknown name at once, before the seconds that importing torch takes."""
-    for flag in flags_of(RunFlags).values():
+    for flag in flags_of(type(config)).values():
         names = getattr(config, flag.name) if flag.kind else None
         for name in (names,) if isinstance(names, str) else names or ():
             registry.find(flag.kind, name)

@@ -75,11 +75,19 @@ def _contract(kind: str) -> str:
 def _section(kind: str) -> list[str]:
     """Return what the hook is for, its example, its contract and what else of the contracts that one names."""
     text, *_ = (inspect.getdoc(hookspecs.KINDS[kind]) or "").partition("\nExample:\n")
-    definitions = _definitions(contracts)
-    contract = definitions[_contract(kind)]
-    named = {node.id for node in ast.walk(ast.parse(contract)) if isinstance(node, ast.Name)}
-    others = [source for name, source in definitions.items() if name in named and source != contract]
-    return [text, *_code(example(kind)), *_code("\n\n\n".join([contract, *others]))]
+    return [text, *_code(example(kind)), *_code("\n\n\n".join(_with_named(_contract(kind), _definitions(contracts))))]
+
+
+def _with_named(name: str, definitions: dict[str, str]) -> list[str]:
+    """Return the source of a definition, of those that it names, and of those that these name."""
+    found: dict[str, str] = {}
+    waiting = [name]
+    while waiting:
+        one = waiting.pop(0)
+        found[one] = definitions[one]
+        named = {node.id for node in ast.walk(ast.parse(found[one])) if isinstance(node, ast.Name)}
+        waiting += [other for other in definitions if other in named and other not in {*found, *waiting}]
+    return [*found.values()]
 
 
 def _definitions(module: ModuleType) -> dict[str, str]:

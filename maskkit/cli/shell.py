@@ -23,7 +23,7 @@ from maskkit.cli.command import Command
 from maskkit.errors import LostProcessError, MaskkitError, NonFiniteLossError, UsageError
 from maskkit.flags import Flag, Layer, build, flag, flags_of, read_config_file
 from maskkit.processes import place_in
-from maskkit.tuning.trial import in_trial, tuned_layer
+from maskkit.tuning.nni.trial import in_trial, tuned_layer
 
 __all__ = ["main"]
 

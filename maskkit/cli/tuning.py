@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,30 +14,31 @@ from rich.text import Text
 
 from maskkit.config import TuneConfig
 from maskkit.errors import TuningError
+from maskkit.plugin.contracts import Experiment
 from maskkit.plugin.registry import Registry
-from maskkit.tuning.experiment import Experiment
-from maskkit.tuning.search import Search, begin_search, check_installed, go_on
+from maskkit.tuning.search import Search, begin_search, go_on, running
 from maskkit.tuning.space import examples
 from maskkit.tuning.trials import Trial, best_of, write_trials
 
 __all__ = ["tune_and_print"]
 
-_ENDED = {"DONE", "STOPPED"}
-_NO_MORE = {"NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL"}  # none is to come, but some may still run
 _PAUSE = 1.0  # seconds between two questions
-_STYLES = {"RUNNING": "cyan", "SUCCEEDED": "green", "FAILED": "red"}
+_STYLES = {"RUNNING": "cyan", "SUCCEEDED": "green", "FAILED": "red", "PRUNED": "yellow"}
 
 
 def tune_and_print(config: TuneConfig, origins: Mapping[str, str], registry: Registry) -> int:
     """Run a search, or go on with one, and return 0 when at least one training of it succeeded."""
-    check_installed()
-    search = begin_search(config, origins, registry) if config.resume is None else go_on(config, origins)
+    if config.resume is None:
+        search, tuner = begin_search(config, origins, registry)
+        memory: Mapping[str, Any] = {}
+    else:
+        search, tuner, memory = go_on(config, origins, registry)
     console = Console(highlight=False, soft_wrap=True)
-    console.print("checking, and starting NNI ..")
-    search.check_machines()
+    console.print("checking, and starting the search ..")
+    tuner.check(search)
     if config.resume is None:
         _check_trainings(search, registry)
-    with search.running() as experiment:
+    with running(search, tuner, memory) as experiment:
         board = _Board(console, search, experiment)
         try:
             board.watch()
@@ -63,7 +65,7 @@ def _check_trainings(search: Search, registry: Registry) -> None:
     for training in trainings:
         choose_parts(training, registry)
         choose_reporters(training, registry)
-    if search.remote is None:
+    if search.is_local:
         choose_device(search.config.device)
         find_sources(trainings[0], registry)
 
@@ -74,11 +76,11 @@ class _Board:
     def __init__(self, console: Console, search: Search, experiment: Experiment) -> None:
         self._console, self._search, self._experiment = console, search, experiment
         self._folder = search.folder(experiment.id)
-        self._trials: list[Trial] = []
+        self._trials: Sequence[Trial] = []
         self._told: set[str] = set()
-        host = "this machine and every other that reaches it" if search.config.expose else "this machine alone"
-        console.print(f"experiment {experiment.id}: {search.config.trials} trials, {search.config.tuner}")
-        console.print(f"watch it   http://127.0.0.1:{experiment.port}, from {host}")
+        console.print(f"experiment {experiment.id}: {search.trials} trials, {search.algorithm}")
+        for line in experiment.opening():
+            console.print(Text(line))
         console.print(f"folder     {self._folder}")
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         if self._live is not None:
@@ -88,12 +90,12 @@ class _Board:
         """Ask and show until the search has ended.
 
         Raises:
-            TuningError: its manager or its tuner has died.
+            TuningError: the search cannot go on.
         """
         while True:
-            status = self._experiment.status()
+            goes_on = self._experiment.advance()
             self._look()
-            if status in _ENDED or (status in _NO_MORE and all(trial.has_ended for trial in self._trials)):
+            if not goes_on:
                 return
             time.sleep(_PAUSE)
 
@@ -109,7 +111,7 @@ class _Board:
         """Print how the search ended, its files, and the line that repeats its best trial."""
         counts = {status: sum(trial.status == status for trial in self._trials) for status in _statuses(self._trials)}
         self._console.print(", ".join(f"{count} {status.lower()}" for status, count in counts.items()) or "no trials")
-        if len(self._trials) < self._search.config.trials:
+        if len(self._trials) < self._search.trials:
             self._console.print("the space has no more choices than these")
         self._console.print(f"wrote {self._folder / 'trials.csv'}")
         best = best_of(self._trials)
@@ -117,6 +119,8 @@ class _Board:
             self._console.print("no trial has a result; what went wrong stands above")
             return 1
         self._draw()
+        for line in self._experiment.closing():
+            self._console.print(Text(line))
         self._console.print(f"best: trial {best.number}, validation macro F1 {best.score:.4f}; to train it again:")
         self._console.print(Text(self._search.command(best), style="bold"))
         return 0
@@ -166,13 +170,13 @@ class _Board:
 
     def _progress(self, best: Trial | None) -> str:
         ended = [trial for trial in self._trials if trial.has_ended]
-        total = self._search.config.trials
+        total = self._search.trials
         text = f"{len(ended)} of {total} trials"
         if best is not None:
             text += f", best F1 {best.score:.4f}"
         times = [trial.seconds for trial in ended if trial.seconds is not None]
         if times and len(ended) < total:
-            left = (total - len(ended)) * sum(times) / len(times) / self._search.config.concurrency
+            left = (total - len(ended)) * sum(times) / len(times) / self._search.concurrency
             text += f", about {_time(left)} left"
         return text
 

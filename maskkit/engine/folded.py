@@ -32,14 +32,13 @@ from maskkit.engine.run_folder import (
     hash_of,
     locked,
     make_run_folder,
-    runs_folder,
     samples_table,
     write_samples,
 )
 from maskkit.engine.training import begin, go_on
 from maskkit.engine.training import train as train_one
 from maskkit.errors import UsageError
-from maskkit.files import write_text
+from maskkit.files import runs_folder, write_text
 from maskkit.flags import Layer, as_json, build
 from maskkit.plugin.registry import Registry
 from maskkit.processes import Place, launch_key
@@ -65,7 +64,7 @@ def train(config: TrainConfig, origins: Mapping[str, str], registry: Registry, *
         config, origins = config_of_first(config, origins, world)
         launch = launch_key(as_json(config))
         if config.resume is None and launch is not None:
-            left = unfinished_run(runs_folder(config), config.name, launch) if world.is_first else None
+            left = unfinished_run(runs_folder(config.model_dir), config.name, launch) if world.is_first else None
             if (begun := world.told_by_first(str(left) if left else None)) is not None:
                 print(f"torchrun begins again: going on with {begun}", flush=True)
                 config, origins = TrainConfig(resume=Path(begun)), dict.fromkeys(origins, "default")
@@ -87,7 +86,7 @@ def _train(
         plan = plan_together(replace(config, fold=0), origins, registry, world)
         found = {name: getattr(plan.config, name) for name in _FOUND}
         config, origins = replace(config, **found), {**origins, **{name: plan.origins[name] for name in _FOUND}}
-        made = make_run_folder(runs_folder(config), config.name) if world.is_first else None
+        made = make_run_folder(runs_folder(config.model_dir), config.name) if world.is_first else None
         run_dir = Path(world.told_by_first(str(made)))
         with locked(run_dir) if world.is_first else nullcontext():
             asked = _Asked(config, num_folds, origins, _hash_of_folds(plan))

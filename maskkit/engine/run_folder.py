@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskkit.config import TrainConfig
 from maskkit.data.images import first_few
 from maskkit.data.samples import Samples
 from maskkit.errors import CheckpointError, UsageError
@@ -23,7 +22,6 @@ __all__ = [
     "hash_of",
     "locked",
     "make_run_folder",
-    "runs_folder",
     "samples_table",
     "write_bad_images",
     "write_relabelled",
@@ -32,11 +30,6 @@ __all__ = [
 
 _SAMPLES = "samples.csv"
 _LONGEST_NAME = 240  # of 255, so that a number fits behind it
-
-
-def runs_folder(config: TrainConfig) -> Path:
-    """Return the folder in which the run folders of a training lie."""
-    return config.model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs")
 
 
 def make_run_folder(model_dir: Path, name: str) -> Path:

@@ -94,12 +94,15 @@ class Trainer:
     def fit(self) -> None:
         """Train every epoch that is left, or until `patience` epochs brought no better validation macro F1.
 
+        A reporter can end the training with an epoch, too.
+
         Raises:
             NonFiniteLossError: the loss became NaN or infinite, or no epoch could be measured.
             torch.OutOfMemoryError: the device cannot hold a step.
         """
         for epoch in range(self.progress.epochs_done, self.settings.epochs):
-            if 0 < self.settings.patience <= self.progress.epochs_without_better:
+            is_hopeless = 0 < self.settings.patience <= self.progress.epochs_without_better
+            if self.world.told_by_first(is_hopeless or self.reporters.wants_to_stop):
                 self.stopped_early = True
                 break
             self._finish(self._run_epoch(epoch))

@@ -33,13 +33,13 @@ from maskkit.engine.run_folder import (
     check_same_samples,
     locked,
     make_run_folder,
-    runs_folder,
     samples_table,
 )
 from maskkit.engine.summary import run_start
 from maskkit.engine.trainer import Settings, Trainer
 from maskkit.engine.validation import Validation
 from maskkit.errors import NonFiniteLossError, PluginError, UsageError
+from maskkit.files import runs_folder
 from maskkit.plugin.registry import Registry
 from maskkit.predictions import write_soft
 from maskkit.reporting.events import EpochEnd, RunEnd
@@ -76,7 +76,7 @@ def begin(plan: Plan, *, run_dir: Path | None = None, launch: str | None = None)
     reporters = _build_reporters(plan)
     world = plan.world
     if world.is_first and run_dir is None:
-        run_dir = make_run_folder(runs_folder(plan.config), plan.config.name)
+        run_dir = make_run_folder(runs_folder(plan.config.model_dir), plan.config.name)
     elif world.is_first and run_dir is not None:
         run_dir.mkdir()
     run_dir = Path(world.told_by_first(str(run_dir)))

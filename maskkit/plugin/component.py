@@ -18,7 +18,8 @@ class Component:
     `has_weights`, `mean`, `std` and `size` (height, width) describe the pretraining of a model; `soft_targets` says
     that a loss takes float targets [B, C] as well as classes [B]; `from_answers` that a vote takes files of answers,
     as rows of one 1, beside files of probabilities; `rowwise` that it scores each image by its own rows alone, so that
-    it may be given some images at a time, and files that memory cannot hold.
+    it may be given some images at a time, and files that memory cannot hold; `algorithms` are the names that --tuner
+    takes of a tuner, the first where none is given.
 
     Raises:
         ValueError: a field has not the stated form.
@@ -34,6 +35,7 @@ class Component:
     soft_targets: bool = False
     from_answers: bool = False
     rowwise: bool = False
+    algorithms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -50,6 +52,10 @@ class Component:
                     f"component {self.name}: {field} must be three numbers from {least:g} to 1, of red, green and blue;"
                     f" received {value!r}"
                 )
+        if not isinstance(self.algorithms, tuple | list) or not all(map(_is_word, self.algorithms)):
+            raise ValueError(
+                f'component {self.name}: algorithms must be names, as ("TPE", "Random"); received {self.algorithms!r}'
+            )
         if self.size is not None and not _is_size(self.size):
             raise ValueError(f"component {self.name}: size must be (height, width); received {self.size!r}")
 
@@ -62,6 +68,10 @@ def _are_colours(value: object, least: float) -> bool:
 def _is_size(value: object) -> bool:
     is_pair = isinstance(value, tuple | list) and len(value) == 2
     return is_pair and all(isinstance(one, int) and one > 0 for one in value)  # type: ignore[attr-defined]
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def load_target(target: str) -> Any:

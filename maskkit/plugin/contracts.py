@@ -4,7 +4,7 @@ Options arrive from flags such as `--model_args='{"drop": 0.3}'` and are bound t
 factory spells its keywords out.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from maskkit.data.augmentation import Augmentation, Draws
     from maskkit.data.samples import Samples
     from maskkit.reporting.reporter import Reporter
+    from maskkit.tuning.search import Search
+    from maskkit.tuning.trials import Trial
 
-__all__ = ["RESERVED", "AugmentationFactory", "CommandFunction", "DatasetFactory", "LossFactory", "Mix", "MixFactory"]
-__all__ += ["ModelFactory", "OptimizerFactory", "ReporterFactory", "Schedule", "SchedulerFactory", "VoteFactory"]
-__all__ += ["VoteRule"]
+__all__ = ["RESERVED", "AugmentationFactory", "CommandFunction", "DatasetFactory", "Experiment", "LossFactory", "Mix"]
+__all__ += ["MixFactory", "ModelFactory", "OptimizerFactory", "ReporterFactory", "Schedule", "SchedulerFactory"]
+__all__ += ["Tuner", "TunerFactory", "VoteFactory", "VoteRule"]
 
 
 class ModelFactory(Protocol):
@@ -106,6 +108,66 @@ class VoteFactory(Protocol):
     def __call__(self, **options: Any) -> VoteRule: ...
 
 
+class Experiment(Protocol):
+    """A search that runs: whoever shows it asks it again and again, about once a second.
+
+    id: names the folder of its runs, and goes on with it by --resume. memory: what going on needs beside, as JSON can
+    hold it.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def memory(self) -> Mapping[str, Any]: ...
+
+    def opening(self) -> Sequence[str]:
+        """Return lines to show at its start, such as where it can be watched."""
+
+    def advance(self) -> bool:
+        """Do what is due, without waiting, and return whether anything is still to come."""
+
+    def trials(self) -> "Sequence[Trial]":
+        """Return the trials so far, in the order of their starts."""
+
+    def error_of(self, trial: "Trial") -> str:
+        """Return what a trial that failed gave as its error, "" where that cannot be had."""
+
+    def closing(self) -> Sequence[str]:
+        """Return lines to show at its end beside the best trial."""
+
+    def stop(self) -> None:
+        """End every process of it; what had not ended goes on when the search does."""
+
+
+class Tuner(Protocol):
+    """An engine of searches.
+
+    is_local: its trials are all trained on this machine, so that data and device are tried here before it starts.
+    """
+
+    @property
+    def is_local(self) -> bool: ...
+
+    def objection(self, parameter: str, entry: Mapping[str, Any]) -> str:
+        """Return why a parameter of a space cannot be searched, as in "is ..", and "" where it can."""
+
+    def check(self, search: "Search") -> None:
+        """Raise a MaskkitError where something is missing that the search needs."""
+
+    def start(self, search: "Search") -> Experiment:
+        """Begin a search."""
+
+    def resume(self, search: "Search", name: str, memory: Mapping[str, Any]) -> Experiment:
+        """Go on with the search of that id: no trial that had ended runs again."""
+
+
+class TunerFactory(Protocol):
+    """An engine of searches; `algorithm` is one of its Component's `algorithms`, by --tuner or else the first."""
+
+    def __call__(self, *, algorithm: str, **options: Any) -> Tuner: ...
+
+
 CommandFunction = Callable[..., int | None]
 """A command of its own: words are positional-only, or a last `*files`; flags are keyword-only.
 
@@ -124,6 +186,7 @@ RESERVED = {
     "scheduler": {"optimizer", "epochs", "steps_per_epoch"},
     "reporter": set[str](),
     "vote": set[str](),
+    "tuner": {"algorithm"},
     "command": set[str](),
 }
 """By kind, the arguments that the engine passes; every other keyword of a factory is an option of the user's."""

@@ -259,6 +259,51 @@ def maskkit_votes() -> Iterable[Component]:
 
 
 @hookspec
+def maskkit_tuners() -> Iterable[Component]:
+    '''Offer engines of searches for the best flags.
+
+    `maskkit tune --engine=NAME` searches with one; `algorithms` are what its `--tuner` takes, the first by default. It
+    chooses, starts `maskkit train` for each choice, and tells of its trials; maskkit reads the space, shows the table
+    and the best. `maskkit.LocalExperiment` trains on this machine what a function chooses, in the form of NNI.
+
+    Example:
+        from random import Random
+        from maskkit import Component, LocalExperiment, hookimpl
+
+        @hookimpl
+        def maskkit_tuners():
+            summary = "Choices, at random"
+            yield Component(name="dice", target="my_plugin:Dice", summary=summary, algorithms=("Random",))
+
+        class Dice:
+            """Choose each value of each trial at random."""
+
+            is_local = True
+
+            def __init__(self, *, algorithm, seed: int = 0):
+                self.seed = seed
+
+            def objection(self, parameter, entry):
+                is_plain = entry["_type"] == "choice" and not any(isinstance(one, dict) for one in entry["_value"])
+                return "" if is_plain else "is no plain choice, which is all that dice knows"
+
+            def check(self, search):
+                """Nothing is needed."""
+
+            def start(self, search, name=None):
+                def choose(number, trials):
+                    draws = Random(f"{self.seed} {number}")
+                    return {name: draws.choice(entry["_value"]) for name, entry in search.space.items()}
+
+                return LocalExperiment(search, choose, name)
+
+            def resume(self, search, name, memory):
+                return self.start(search, name)
+    '''
+    return []
+
+
+@hookspec
 def maskkit_commands() -> Iterable[Component]:
     '''Offer commands.
 
@@ -295,6 +340,7 @@ KINDS = {
     "scheduler": maskkit_schedulers,
     "reporter": maskkit_reporters,
     "vote": maskkit_votes,
+    "tuner": maskkit_tuners,
     "command": maskkit_commands,
 }
 """The kinds of component, each with the hook that offers it."""

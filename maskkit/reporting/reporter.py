@@ -8,10 +8,14 @@ from typing import ClassVar, Literal
 from maskkit.errors import PluginError, nearest
 from maskkit.reporting.events import EpochEnd, EpochStart, RunEnd, RunStart, StepEnd
 
-__all__ = ["Reporter", "Reporters"]
+__all__ = ["Reporter", "Reporters", "StopRun"]
 
 _Event = RunStart | EpochStart | StepEnd | EpochEnd | RunEnd
 _Moment = Literal["on_run_start", "on_epoch_start", "on_step_end", "on_epoch_end", "on_run_end"]
+
+
+class StopRun(Exception):  # noqa: N818  it is no error
+    """Raised by a reporter in on_epoch_end: the run ends after this epoch as after its last, with its predictions."""
 
 
 class Reporter:
@@ -44,7 +48,7 @@ class Reporter:
         """Called after every training step."""
 
     def on_epoch_end(self, result: EpochEnd) -> None:
-        """Called after validation, with the figures of the epoch."""
+        """Called after validation, with the figures of the epoch; to raise StopRun ends the run with it."""
 
     def on_run_end(self, outcome: RunEnd) -> None:
         """Called once at the end, also after a failure or Ctrl-C: close files here."""
@@ -61,6 +65,7 @@ class Reporters:
         self._reporters = dict(reporters)
         self._dropped: list[Reporter] = []
         self._required = required
+        self.wants_to_stop = False  # a reporter raised StopRun
 
     def on_run_start(self, run: RunStart) -> None:
         self._tell("on_run_start", run)
@@ -96,6 +101,8 @@ class Reporters:
         reporter = self._reporters[name]
         try:
             getattr(reporter, moment)(event)
+        except StopRun:
+            self.wants_to_stop = True
         except (Exception, SystemExit) as error:
             self._dropped.append(self._reporters.pop(name))
             text = f"reporter {name} failed in {moment}: {type(error).__name__}: {error}"

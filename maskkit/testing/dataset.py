@@ -8,17 +8,16 @@ from pathlib import Path
 from unittest import SkipTest
 
 import numpy as np
-from PIL import Image
 
 from maskkit.data.images import open_image
 from maskkit.data.samples import Samples
 from maskkit.errors import DataError, UsageError
 from maskkit.testing.candidate import Candidate
 from maskkit.testing.check import CheckError, expect
+from maskkit.testing.faces import write_faces
 
 __all__ = ["CHECKS"]
 
-_SHOTS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
 _NUM_OPENED = 100
 _VAL_RATIO = 0.25
 
@@ -86,7 +85,7 @@ def _reading(candidate: Candidate) -> Iterator[Read]:
         return
     with tempfile.TemporaryDirectory(prefix="maskkit-") as name:
         reasons = []
-        for place in _write_faces(Path(name)):
+        for place in write_faces(Path(name)):
             reasons.append(_why_unread(candidate, place))
             if not reasons[-1]:
                 yield partial(candidate.build, place)
@@ -103,27 +102,6 @@ def _why_unread(candidate: Candidate, place: Path) -> str:
             return next(iter(str(failure.__cause__).splitlines()), "no reason given")
         raise
     return ""
-
-
-def _write_faces(root: Path) -> list[Path]:
-    """Write some noise as a folder in the competition's layout, and return the folders that a data set may ask for."""
-    train, evaluation = root / "train" / "images", root / "eval"
-    noise = np.random.default_rng(0)
-
-    def write(path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(noise.integers(0, 256, (40, 32, 3), dtype=np.uint8)).save(path)
-
-    for number in range(12):
-        gender, age = ("male", "female")[number % 2], (22, 41, 63)[number // 2 % 3]
-        for shot in _SHOTS:
-            write(train / f"{number:06}_{gender}_Asian_{age}" / f"{shot}.jpg")
-    names = [f"{number:02}.jpg" for number in range(4)]
-    for name in names:
-        write(evaluation / "images" / name)
-    rows = "".join(f"{name},0\n" for name in names)
-    (evaluation / "info.csv").write_text(f"ImageID,ans\n{rows}", encoding="utf-8")
-    return [train, root, evaluation]
 
 
 CHECKS: dict[str, Callable[[Candidate], None]] = {

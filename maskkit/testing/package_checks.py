@@ -20,9 +20,9 @@ __all__ = ["CHECKS"]
 
 _HEAVY = (
     "PIL", "albumentations", "cv2", "efficientnet_pytorch", "jax", "jinja2", "keras", "kornia", "lightning",
-    "matplotlib", "mlflow", "numpy", "onnx", "onnxruntime", "pandas", "plotly", "rich", "safetensors", "scipy",
-    "seaborn", "skimage", "sklearn", "tensorboard", "tensorflow", "timm", "torch", "torchmetrics", "torchvision",
-    "transformers", "wandb",
+    "matplotlib", "mlflow", "numpy", "onnx", "onnxruntime", "optuna", "pandas", "plotly", "rich",
+    "safetensors", "scipy", "seaborn", "skimage", "sklearn", "sqlalchemy", "tensorboard", "tensorflow",
+    "timm", "torch", "torchmetrics", "torchvision", "transformers", "wandb",
 )  # fmt: skip
 _ADVICE = "import it in the module of the component that needs it, or within a function"
 

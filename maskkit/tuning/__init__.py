@@ -1,1 +1,1 @@
-"""Searching for the best flags with NNI: the side of a trial, and experiments from their start to their end."""
+"""Searching for the best flags: what all engines share, and in `nni` the one in the box."""

@@ -1,11 +1,8 @@
 """A search from its flags to a running experiment, and what its folder keeps so that it can go on."""
 
-import importlib.util
 import json
-import secrets
 import shlex
-import socket
-import sys
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,35 +11,72 @@ from typing import Any
 
 import maskkit
 from maskkit.config import RunFlags, TrainConfig, TuneConfig
-from maskkit.errors import CheckpointError, TuningError, UsageError
-from maskkit.files import user_cache, write_text
+from maskkit.errors import CheckpointError, UnknownNameError, UsageError, nearest
+from maskkit.files import runs_folder, write_text
 from maskkit.flags import Layer, as_json, as_words, build, flags_of
+from maskkit.plugin.contracts import Experiment, Tuner
+from maskkit.plugin.part import Part
 from maskkit.plugin.registry import Registry
-from maskkit.tuning import experiment
-from maskkit.tuning.experiment import Experiment
-from maskkit.tuning.probe import num_gpus, version_of
-from maskkit.tuning.remote import Remote, read_remote, tunnels
 from maskkit.tuning.space import Space, search_space
-from maskkit.tuning.trial import INSTALL, runs_folder
 from maskkit.tuning.trials import Trial
 
-__all__ = ["Search", "begin_search", "check_installed", "go_on"]
+__all__ = ["Search", "begin_search", "go_on", "running"]
 
 _FILE = "search.json"
 _MAY_DIFFER = ("trials", "port", "expose", "model_dir")
-_HOME = Path(maskkit.__file__).parents[1]
+_OF_ENGINE = ("remote", "port", "expose")  # flags that are options of the engine
 _REMOTE_RUNS = Path("maskkit-runs")
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a search was asked for: its flags, which of them fix a flag of its trainings, and its processes' mark."""
+    """What a search was asked for: its flags, which of them fix a flag of its trainings, its space, and who chooses.
+
+    is_local: whether its runs lie on this machine.
+    """
 
     config: TuneConfig
     given: tuple[str, ...]
-    mark: str
     space: Space
-    remote: Remote | None
+    algorithm: str
+    is_local: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def trials(self) -> int:
+        """How many trainings there are to be, those before a resume among them."""
+        return self.config.trials
+
+    @property
+    def concurrency(self) -> int:
+        """How many trainings run at once."""
+        return self.config.concurrency
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of a training whose space has none."""
+        return self.config.epochs
+
+    @property
+    def seed(self) -> int:
+        return self.config.seed
+
+    @property
+    def device(self) -> str:
+        return self.config.device
+
+    @property
+    def data_dir(self) -> Path | None:
+        return self.config.data_dir
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The flags that are the same in every training of the search, as JSON can hold them."""
+        values = as_json(self.config)
+        return {name: values[name] for name in self.given}
 
     @property
     def words(self) -> list[str]:
@@ -50,10 +84,16 @@ class Search:
         return as_words({name: getattr(self.config, name) for name in self.given})
 
     def training(self, chosen: Mapping[str, Any]) -> TrainConfig:
-        """Return the config of the training of a trial, for which the tuner chose these values of flags."""
+        """Return the config of the training of a trial, for which the engine chose these values of flags."""
         flags = flags_of(RunFlags)
         values = {name: getattr(self.config, name) for name in flags}
         return TrainConfig(**values | {name: flags[name].convert(value) for name, value in chosen.items()})
+
+    def words_of(self, chosen: Mapping[str, Any], **others: Any) -> list[str]:
+        """Return the flags of the training of a trial; `others` come beside them, or in place of what is fixed."""
+        config = self.training(chosen)
+        values = {name: getattr(config, name) for name in (*self.given, *chosen)}
+        return as_words(values | others)
 
     def command(self, trial: Trial) -> str:
         """Return the line that repeats the training of a trial."""
@@ -64,118 +104,42 @@ class Search:
 
     def resume_command(self, name: str) -> str:
         """Return the line that goes on with the search under its id."""
-        place = [] if self.remote or self.config.model_dir is None else as_words({"model_dir": self.config.model_dir})
+        is_elsewhere = self.is_local and self.config.model_dir is not None
+        place = as_words({"model_dir": self.config.model_dir}) if is_elsewhere else []
         return shlex.join(["maskkit", "tune", f"--resume={name}", *place])
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the folders of searches."""
+        return runs_folder(self.config.model_dir if self.is_local else None)
 
     def folder(self, name: str) -> Path:
         """Return the folder that keeps the search; the runs themselves lie there too when they are trained here."""
-        return runs_folder(None if self.remote else self.config.model_dir) / name
-
-    def check_machines(self) -> None:
-        """Refuse to begin before everything is there, here and on other machines; each problem says what to do.
-
-        Raises:
-            TuningError: something is missing.
-        """
-        problems = [*_problems_here(self.config.port)]
-        if self.remote is not None and not problems:
-            data = [] if self.config.data_dir is None else [str(self.config.data_dir)]
-            needs = {"maskkit": maskkit.__version__, "nni": version_of("nni") or ""}
-            for machine in self.remote.machines:
-                problems += machine.problems(**needs, gpus_per_trial=self.remote.gpus_per_trial, paths=data)
-        if problems:
-            raise TuningError("the search cannot begin:", hint="\n".join(f"- {problem}" for problem in problems))
-
-    @contextmanager
-    def running(self) -> Iterator[Experiment]:
-        """Start the experiment, or go on with it, and stop it whole when it is left, however that comes.
-
-        Raises:
-            TuningError: NNI refuses.
-        """
-        config = self.config
-        is_near = self.remote is not None and not config.expose
-        with tunnels(self.remote.machines if self.remote and is_near else (), config.port):
-            if config.resume is None:
-                found = experiment.start(self._settings(), config.port, mark=self.mark, expose=config.expose)
-            else:
-                found = experiment.resume(
-                    config.resume, config.port, mark=self.mark, expose=config.expose, trials=config.trials
-                )
-            try:
-                self._keep(found.id)
-                yield found
-            finally:
-                found.stop()
-
-    def _keep(self, name: str) -> None:
-        content = {
-            "maskkit": maskkit.__version__,
-            "values": as_json(replace(self.config, resume=None)),
-            "given": self.given,
-            "space": self.space,
-            "mark": self.mark,
-        }
-        write_text(self.folder(name) / _FILE, json.dumps(content, indent=2) + "\n")
-
-    def _settings(self) -> dict[str, Any]:
-        """Return the experiment as NNI wants to be told of it."""
-        config = self.config
-        python = self.remote.machines[0].python if self.remote else sys.executable
-        settings: dict[str, Any] = {
-            "experimentName": config.name,
-            "searchSpace": self.space,
-            "trialCommand": shlex.join([python, "-m", "maskkit", "train", *self.words]),
-            "trialCodeDirectory": str(_nothing_to_upload() if self.remote else Path.cwd()),
-            "trialConcurrency": config.concurrency,
-            "maxTrialNumber": config.trials,
-            **_algorithm(config),
-        }
-        if self.remote is None:
-            return settings | {"trainingService": {"platform": "local", **_own_gpus(config)}}
-        gpus = self.remote.gpus_per_trial
-        machines = [machine.settings(with_gpus=bool(gpus)) for machine in self.remote.machines]
-        service: dict[str, Any] = {"platform": "remote", "machineList": machines}
-        if gpus is not None:
-            service["trialGpuNumber"] = gpus
-        manager = self.remote.manager if config.expose else "127.0.0.1"
-        return settings | {"trainingService": service} | ({"nniManagerIp": manager} if manager else {})
+        return self.runs / name
 
 
-def check_installed() -> None:
-    """Refuse to go on without what the extra brings.
+def begin_search(config: TuneConfig, origins: Mapping[str, str], registry: Registry) -> tuple[Search, Tuner]:
+    """Return a new search and its engine, once its space and its options can be understood.
 
     Raises:
-        TuningError: NNI, or what it needs of setuptools, is not installed.
-    """
-    if importlib.util.find_spec("nni") is None:
-        raise TuningError("NNI is not installed, which searches", hint=INSTALL)
-    if importlib.util.find_spec("pkg_resources") is None:
-        raise TuningError(
-            "NNI needs pkg_resources, which setuptools 82 removed", hint="Type: pip install 'setuptools>=77.0.3,<82'"
-        )
-
-
-def begin_search(config: TuneConfig, origins: Mapping[str, str], registry: Registry) -> Search:
-    """Return a new search, once its space and its machines can be understood.
-
-    Raises:
-        UsageError: a flag, the space or the file of machines does not fit.
+        UsageError: a flag or the space does not fit.
     """
     given = tuple(name for name in flags_of(RunFlags) if origins[name] != "default")
-    remote = None if config.remote is None else read_remote(config.remote)
-    if remote is not None and "model_dir" not in given:
+    config = _with_options(config, origins)
+    algorithm = _algorithm(config, registry)
+    tuner = _tuner(config, algorithm, registry)
+    if not tuner.is_local and "model_dir" not in given:
         config, given = replace(config, model_dir=Path("~", _REMOTE_RUNS)), (*given, "model_dir")
-    if remote is not None and len({machine.python for machine in remote.machines}) > 1:
-        raise UsageError(f"the machines of {config.remote} have different pythonPaths; one command is for all of them")
-    space = search_space(config.space, given, config.tuner, registry)
+    space = search_space(config.space, given, registry, tuner.objection)
     if not space:
         raise UsageError("every flag of the usual space is given, so nothing is left to search", hint="Give a --space.")
-    return Search(config, given, secrets.token_hex(8), space, remote)
+    return Search(config, given, space, algorithm, tuner.is_local), tuner
 
 
-def go_on(config: TuneConfig, origins: Mapping[str, str]) -> Search:
-    """Return the search of `--resume`, with the flags that were given anew.
+def go_on(
+    config: TuneConfig, origins: Mapping[str, str], registry: Registry
+) -> tuple[Search, Tuner, Mapping[str, Any]]:
+    """Return the search of `--resume` with the flags that were given anew, its engine, and what that remembers.
 
     Raises:
         UsageError: a flag was given that a search cannot change on its way.
@@ -193,9 +157,9 @@ def go_on(config: TuneConfig, origins: Mapping[str, str]) -> Search:
         content = json.loads(path.read_text(encoding="utf-8"))
         kept, _ = build(TuneConfig, [Layer(str(path), content["values"], is_file=True)])
         changes: dict[str, Any] = {name: getattr(config, name) for name in given if name != "model_dir"}
-        remote = None if kept.remote is None else read_remote(kept.remote)
-        changed = replace(kept, resume=config.resume, **changes)
-        return Search(changed, tuple(content["given"]), content["mark"], content["space"], remote)
+        changed = _with_options(replace(kept, resume=config.resume, **changes), origins)
+        search = Search(changed, tuple(content["given"]), content["space"], content["algorithm"], content["is_local"])
+        memory: Mapping[str, Any] = content["memory"]
     except OSError as error:
         raise CheckpointError(
             f"--resume={config.resume}: {path} cannot be read: {error.strerror}",
@@ -203,40 +167,65 @@ def go_on(config: TuneConfig, origins: Mapping[str, str]) -> Search:
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"--resume={config.resume}: {path} is damaged: {error}") from error
+    return search, _tuner(changed, search.algorithm, registry), memory
 
 
-def _algorithm(config: TuneConfig) -> dict[str, Any]:
-    """Return the tuner as NNI wants to be told of it, without a seed: resumed, it would propose the same again."""
-    arguments: dict[str, Any] = {"optimize_mode": "maximize"}
-    if config.tuner in {"TPE", "Random", "Evolution"}:
-        return {"tuner": {"name": config.tuner, "classArgs": arguments}}
-    mended = {"className": f"maskkit.tuning.algorithms.{config.tuner}", "codeDirectory": str(_HOME)}
-    if config.tuner == "GP":
-        return {"tuner": {**mended, "classArgs": arguments}}
-    return {"advisor": {**mended, "classArgs": {**arguments, "R": config.epochs, "eta": 3}}}
+@contextmanager
+def running(search: Search, tuner: Tuner, memory: Mapping[str, Any]) -> Iterator[Experiment]:
+    """Start the experiment, or go on with it, and stop it whole when it is left, however that comes."""
+    name = search.config.resume
+    experiment = tuner.start(search) if name is None else tuner.resume(search, name, memory)
+    try:
+        _keep(search, experiment)
+        yield experiment
+    finally:
+        with _undisturbed():
+            experiment.stop()
 
 
-def _own_gpus(config: TuneConfig) -> dict[str, Any]:
-    """Return what NNI is told of the GPUs here: one for each trial, shared when there are fewer than trials."""
-    gpus = 0 if config.device == "cpu" else num_gpus()
-    if not gpus:
-        return {}
-    shared = -(-config.concurrency // gpus)
-    return {"trialGpuNumber": 1, "useActiveGpu": True, "maxTrialNumberPerGpu": max(shared, 2 if gpus == 1 else 1)}
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Leave further signals to end aside for the seconds that ending in order takes."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _nothing_to_upload() -> Path:
-    """Return a folder for NNI to copy to other machines, since it copies one; trainings there need no file of it."""
-    folder = user_cache() / "nothing-to-upload"
-    write_text(folder / "README", "maskkit tune has NNI copy this folder to other machines, and nothing else.\n")
-    return folder
+def _keep(search: Search, experiment: Experiment) -> None:
+    content = {
+        "maskkit": maskkit.__version__,
+        "values": as_json(replace(search.config, resume=None)),
+        "given": search.given,
+        "space": search.space,
+        "algorithm": search.algorithm,
+        "is_local": search.is_local,
+        "memory": experiment.memory,
+    }
+    write_text(search.folder(experiment.id) / _FILE, json.dumps(content, indent=2) + "\n")
 
 
-def _problems_here(port: int) -> Iterator[str]:
-    for one in (port, port + 1):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("", one))
-            except OSError:
-                yield f"port {one} is in use; --port={port} needs it and the next one free. Give another --port"
+def _with_options(config: TuneConfig, origins: Mapping[str, str]) -> TuneConfig:
+    """Return the config with the flags that are options of the engine among these, where they are given."""
+    flags = {name: getattr(config, name) for name in _OF_ENGINE if origins[name] != "default"}
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in flags.items()}
+    return replace(config, engine_args={**config.engine_args, **plain})
+
+
+def _algorithm(config: TuneConfig, registry: Registry) -> str:
+    """Return who chooses: as said, or the engine's first."""
+    names = registry.find("tuner", config.engine).component.algorithms
+    if config.tuner is None or config.tuner in names:
+        return config.tuner or names[0]
+    near = nearest(config.tuner, names)
+    advice = f"Did you mean {near}?\n" if near else ""
+    raise UnknownNameError(
+        f"--engine={config.engine} has no tuner {config.tuner!r}", hint=f"{advice}Valid: {', '.join(names)}."
+    )
+
+
+def _tuner(config: TuneConfig, algorithm: str, registry: Registry) -> Tuner:
+    made: Tuner = Part.find(registry, "tuner", config.engine, config.engine_args).build(algorithm=algorithm)
+    return made

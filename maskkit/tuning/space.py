@@ -1,7 +1,7 @@
 """The search space: the flags that a search chooses, and from what."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ from maskkit.conversion import read_json
 from maskkit.errors import UnknownNameError, UsageError, nearest
 from maskkit.flags import Flag, flags_of
 from maskkit.plugin.registry import Registry
-from maskkit.tuning.trial import as_flags
+from maskkit.tuning.trainings import as_flags
 
-__all__ = ["Space", "examples", "search_space"]
+__all__ = ["Objection", "Space", "examples", "search_space"]
 
 Space = Mapping[str, Mapping[str, Any]]
+
+Objection = Callable[[str, Mapping[str, Any]], str]
+"""(parameter, its entry in a space) -> why an engine cannot search it, as in "lr is ..", "" where it can."""
 
 _DEFAULT: Space = {
     "lr": {"_type": "loguniform", "_value": [1e-4, 1e-2]},
@@ -35,17 +38,17 @@ _LARGEST = 700.0  # whose exponential is a number yet
 _BETWEEN = 0.618  # a number so far between two ends is round in no way but its type's own
 
 
-def search_space(path: Path | None, given: Iterable[str], tuner: str, registry: Registry) -> Space:
+def search_space(path: Path | None, given: Iterable[str], registry: Registry, objection: Objection) -> Space:
     """Return the space of a file, or of the flags that are usual and not given, once all of it is known to be good.
+
+    `objection` is what the engine says against a parameter; of the usual ones, those are left out.
 
     Raises:
         UsageError: the file, a name or a value in it does not fit, or a flag in it is given too.
     """
     fixed = set(given)
     if path is None:
-        return {
-            name: one for name, one in _DEFAULT.items() if name not in fixed and (tuner != "GP" or _is_numeric(one))
-        }
+        return {name: one for name, one in _DEFAULT.items() if name not in fixed and not objection(name, one)}
     space = _read(path)
     flags = flags_of(RunFlags)
     for parameter, one in space.items():
@@ -56,22 +59,17 @@ def search_space(path: Path | None, given: Iterable[str], tuner: str, registry: 
             raise UnknownNameError(f"{path}: {parameter!r} cannot be searched", hint=hint)
         if name in fixed:
             raise UsageError(f"--{name} is given, and searched in {path} too", hint="Leave one of them out.")
-        if name == "epochs" and tuner == "Hyperband":
-            raise UsageError(
-                f"--tuner=Hyperband chooses the epochs itself, and {path} does too", hint="Leave them out."
-            )
         _check_form(f"{path}: {parameter}", one)
         _check_values(path, parameter, one, flags, registry)
-        if tuner == "GP" and not _is_numeric(one):
+        if said := objection(name, one):
             raise UsageError(
-                f"{path}: {parameter} has choices that are no numbers, which --tuner=GP cannot take",
-                hint="Use --tuner=TPE, or leave it out of the space.",
+                f"{path}: {parameter} {said}", hint="Choose another --tuner, or leave it out of the space."
             )
     return space
 
 
 def examples(space: Space) -> list[dict[str, Any]]:
-    """Return flags as a tuner may choose them: together, they have all values of choices, and the ends of numbers."""
+    """Return flags as an engine may choose them: together, they have all values of choices, and the ends of numbers."""
     values = {name: _values(one) for name, one in space.items()}
     first = {name: of_name[0] for name, of_name in values.items()}
     others = [{**first, name: value} for name, of_name in values.items() for value in of_name[1:]]
@@ -178,10 +176,6 @@ def _is_number(value: object) -> bool:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_numeric(one: Mapping[str, Any]) -> bool:
-    return all(map(_is_number, one["_value"]))
 
 
 _EXAMPLE = """For example: {"lr": {"_type": "loguniform", "_value": [0.0001, 0.01]}}"""

@@ -1,4 +1,4 @@
-"""The trials of an experiment, as its manager tells of them, and as trials.csv keeps them."""
+"""The trials of a search, and how trials.csv keeps them."""
 
 import csv
 import io
@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from maskkit.files import write_text
-from maskkit.tuning.trial import as_flags
 
-__all__ = ["Trial", "best_of", "read_trials", "write_trials"]
+__all__ = ["Trial", "best_of", "write_trials"]
 
-_ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"}
+_ENDED = {"SUCCEEDED", "FAILED", "PRUNED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"}
 
 
 @dataclass(frozen=True)
 class Trial:
     """One training of a search.
 
-    number: from 0, in the order of their starts. flags: what the tuner chose, by flag.
-    scores: validation macro F1 of each epoch. final: what counts for the tuner, None for a trial that did not end well.
+    number: from 0, in the order of their starts. status: WAITING, RUNNING, SUCCEEDED, FAILED, or PRUNED where it was
+    ended as hopeless; NNI has some more. flags: what the engine chose, by flag.
+    scores: validation macro F1 of each epoch. final: what counts in the end, None for a trial that did not end well.
     seconds: from its start to its end, or until now; None before its start.
     """
 
@@ -42,34 +42,6 @@ class Trial:
     def score(self) -> float:
         """The best validation macro F1 so far, NaN before the first."""
         return self.final if self.final is not None else max(self.scores, default=math.nan)
-
-
-def read_trials(jobs: Iterable[Mapping[str, Any]], metrics: Iterable[Mapping[str, Any]], now: float) -> list[Trial]:
-    """Return the trials from the answers of NNI's API to trial-jobs and metric-data, in order; `now` is in seconds."""
-    scores: dict[str, list[float]] = {}
-    finals: dict[str, float] = {}
-    for one in sorted(metrics, key=lambda one: int(one["sequence"])):
-        value = float(json.loads(one["data"]))
-        if one["type"] == "FINAL":
-            finals[one["trialJobId"]] = value
-        else:
-            scores.setdefault(one["trialJobId"], []).append(value)
-    trials = []
-    for job in jobs:
-        start, end = job.get("startTime"), job.get("endTime", now * 1000)  # in milliseconds
-        parameters = json.loads(job["hyperParameters"][0])["parameters"] if job.get("hyperParameters") else {}
-        trials.append(
-            Trial(
-                id=job["trialJobId"],
-                number=int(job["sequenceId"]),
-                status=job["status"],
-                flags=as_flags(parameters),
-                scores=tuple(scores.get(job["trialJobId"], ())),
-                final=finals.get(job["trialJobId"]),
-                seconds=None if start is None else (end - start) / 1000,
-            )
-        )
-    return sorted(trials, key=lambda trial: trial.number)
 
 
 def best_of(trials: Iterable[Trial]) -> Trial | None:

@@ -2,25 +2,26 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskkit.errors import TuningError
-from maskkit.tuning.trials import Trial, read_trials
+from maskkit.tuning.nni.answers import read_trials
+from maskkit.tuning.trainings import error_in
+from maskkit.tuning.trials import Trial
 
 if TYPE_CHECKING:
     import psutil
 
-__all__ = ["Experiment", "end_processes", "resume", "start"]
+__all__ = ["NniExperiment", "end_processes", "resume", "start"]
 
 _MARK = "MASKKIT_SEARCH"
 """In the environment of every process of a search: its manager, its tuner and its trials here."""
@@ -28,27 +29,49 @@ _MARK = "MASKKIT_SEARCH"
 _NODE_OPTION = f'--require="{Path(__file__).with_name("loopback.cjs")}"'
 _TICK = 3  # seconds in which a manager that had done its trials takes up more
 _PATIENCE = 10  # seconds: NNI gives its trials five to end
+_ENDED = {"DONE", "STOPPED"}
+_NO_MORE = {"NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL"}  # none is to come, but some may still run
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """A running experiment: its id, the port of its manager, and the mark of its processes."""
+class NniExperiment:
+    """A running experiment: its id, the port of its manager, who reaches it, and the mark of its processes.
+
+    `leave` gives back what was made for it around its processes, once these have ended.
+    """
 
     id: str
     port: int
     mark: str
+    is_exposed: bool
+    leave: Callable[[], None] = lambda: None
+
+    @property
+    def memory(self) -> Mapping[str, Any]:
+        return {"mark": self.mark}
 
     @property
     def log(self) -> Path:
         """The folder of the logs of its manager and its tuner."""
         return Path.home() / "nni-experiments" / self.id / "log"
 
-    def status(self) -> str:
-        """Return the state of the experiment, such as RUNNING or DONE.
+    def opening(self) -> list[str]:
+        host = "this machine and every other that reaches it" if self.is_exposed else "this machine alone"
+        return [f"watch it   http://127.0.0.1:{self.port}, from {host}"]
+
+    def closing(self) -> list[str]:
+        return []
+
+    def advance(self) -> bool:
+        """Return whether the manager has trials to come or to end.
 
         Raises:
             TuningError: its manager or its tuner has died.
         """
+        status = self._status()
+        return status not in _ENDED and not (status in _NO_MORE and all(trial.has_ended for trial in self.trials()))
+
+    def _status(self) -> str:
         answer = self._ask("check-status")
         if answer["status"] == "ERROR":
             raise self._failure(f"NNI says: {'; '.join(answer['errors']) or 'error'}")
@@ -63,16 +86,14 @@ class Experiment:
     def error_of(self, trial: Trial) -> str:
         """Return what a trial printed as its error, or the last that it printed; "" when it cannot be had."""
         with suppress(OSError, HTTPException):
-            lines = _get(self.port, f"trial-file/{trial.id}/trial.stderr").strip().splitlines()
-            errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-            return " ".join(line.strip() for line in lines[errors[-1] :][:3]) if errors else "".join(lines[-1:])
+            return error_in(_get(self.port, f"trial-file/{trial.id}/trial.stderr"))
         return ""
 
     def stop(self) -> None:
-        """End the manager, the tuner and the trials, softly at first; nothing is left, however often one asks."""
-        with _undisturbed():
-            _nnictl("stop", self.id, mark=self.mark)
-            end_processes(self.mark)
+        """End the manager, the tuner and the trials, softly at first."""
+        _nnictl("stop", self.id, mark=self.mark)
+        end_processes(self.mark)
+        self.leave()
 
     def _ask(self, path: str) -> Any:
         try:
@@ -84,7 +105,7 @@ class Experiment:
         return TuningError(text, hint=f"Its logs lie in {self.log}.")
 
 
-def start(settings: Mapping[str, Any], port: int, *, mark: str, expose: bool) -> Experiment:
+def start(settings: Mapping[str, Any], port: int, *, mark: str, expose: bool) -> NniExperiment:
     """Start an experiment of these settings, NNI's own, whose manager listens on this machine's own address alone.
 
     Raises:
@@ -94,10 +115,10 @@ def start(settings: Mapping[str, Any], port: int, *, mark: str, expose: bool) ->
         json.dump(settings, file)  # which YAML contains
         file.flush()
         _begin("create", "--config", file.name, port=port, mark=mark, expose=expose)
-    return Experiment(json.loads(_get(port, "experiment"))["id"], port, mark)
+    return NniExperiment(json.loads(_get(port, "experiment"))["id"], port, mark, expose)
 
 
-def resume(name: str, port: int, *, mark: str, expose: bool, trials: int) -> Experiment:
+def resume(name: str, port: int, *, mark: str, expose: bool, trials: int) -> NniExperiment:
     """Go on with an experiment, after ending what is left of it: trials that had ended are kept, others run again.
 
     Raises:
@@ -108,7 +129,7 @@ def resume(name: str, port: int, *, mark: str, expose: bool, trials: int) -> Exp
     if json.loads(_get(port, "experiment"))["params"]["maxTrialNumber"] != trials:
         _nnictl("update", "trialnum", name, "--value", str(trials), mark=mark)
         time.sleep(_TICK)
-    return Experiment(name, port, mark)
+    return NniExperiment(name, port, mark, expose)
 
 
 def end_processes(mark: str) -> None:
@@ -123,17 +144,6 @@ def end_processes(mark: str) -> None:
     for process in {*alive, *_alive(mark)}:
         with suppress(psutil.Error):
             process.kill()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Leave further signals to end aside for the seconds that ending in order takes."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _alive(mark: str) -> "Iterator[psutil.Process]":

@@ -7,16 +7,17 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 from maskkit.config import TrainConfig
 from maskkit.errors import MaskkitError
+from maskkit.files import runs_folder
 from maskkit.flags import Layer
 from maskkit.reporting.events import EpochEnd, RunEnd
 from maskkit.reporting.reporter import Reporter
+from maskkit.tuning.trainings import as_flags
 
-__all__ = ["INSTALL", "NniReporter", "as_flags", "as_trial", "in_trial", "runs_folder", "tuned_layer"]
+__all__ = ["INSTALL", "NniReporter", "as_trial", "in_trial", "parameters_as_flags", "tuned_layer"]
 
 INSTALL = "Type: pip install 'maskkit[nni]'"
 
@@ -35,7 +36,7 @@ def tuned_layer() -> Layer:
     Raises:
         MaskkitError: NNI is not installed here.
     """
-    return Layer("the tuner", as_flags(_nni().get_next_parameter() or {}), is_file=True)
+    return Layer("the tuner", parameters_as_flags(_nni().get_next_parameter() or {}), is_file=True)
 
 
 def as_trial(config: TrainConfig, sources: Mapping[str, str]) -> tuple[TrainConfig, dict[str, str]]:
@@ -49,11 +50,6 @@ def as_trial(config: TrainConfig, sources: Mapping[str, str]) -> tuple[TrainConf
         return TrainConfig(resume=folder / name), dict.fromkeys(sources, "default")
     run = replace(config, model_dir=folder, name=name, reporters=(*config.reporters, "nni"))
     return run, {**sources, "model_dir": "the trial", "name": "the trial"}
-
-
-def runs_folder(model_dir: Path | None) -> Path:
-    """Return the folder of run folders that a training uses."""
-    return model_dir or Path(os.environ.get("SM_MODEL_DIR") or "runs")
 
 
 class NniReporter(Reporter):
@@ -84,14 +80,7 @@ def _nni() -> ModuleType:
     return module
 
 
-def as_flags(parameters: Mapping[str, object]) -> dict[str, object]:
-    """Return parameters by flag: a nested choice is a component with its options, and a budget is so many epochs."""
-    flags: dict[str, object] = {}
-    for parameter, value in parameters.items():
-        name = parameter.replace("-", "_")
-        if isinstance(value, Mapping) and "_name" in value:
-            flags[name] = value["_name"]
-            flags[f"{name}_args"] = {option: given for option, given in value.items() if option != "_name"}
-        elif parameter != _BUDGET:
-            flags[name] = value
+def parameters_as_flags(parameters: Mapping[str, object]) -> dict[str, object]:
+    """Return the parameters of a trial by flag; a budget is so many epochs."""
+    flags = as_flags({name: value for name, value in parameters.items() if name != _BUDGET})
     return flags | ({"epochs": parameters[_BUDGET]} if _BUDGET in parameters else {})

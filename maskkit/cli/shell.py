@@ -5,6 +5,7 @@ at types. So each token is checked first against the command's config, its text 
 which arrives unchanged, and what Fire calls only notes what to do.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -45,9 +46,16 @@ class Job:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code: 0 done, 1 failed, 2 usage, 130 interrupted, 143 terminated."""
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    code = _run(tokens)
+    if tokens and tokens[0] in _TOGETHER and not place_in().is_alone:
+        _end_at_once(code)
+    return code
+
+
+def _run(tokens: list[str]) -> int:
     _print_any_text()
     signal.signal(signal.SIGTERM, _terminate)
-    tokens = list(sys.argv[1:] if argv is None else argv)
     if not place_in().is_first and tokens and tokens[0] in _TOGETHER:
         _leave_words_to_the_first()
     debug = "--debug" in tokens
@@ -84,7 +92,9 @@ def _dispatch(tokens: list[str], *, debug: bool) -> int:
         return commands.show_overview(commands.installed())
     word = {"--version": "version"}.get(tokens[0], tokens[0])
     command = COMMANDS.get(word.replace("_", "-"))
-    tuned = tuned_layer() if in_trial() and (command is None or command.is_tuned) else None
+    # Of several processes the first one asks the tuner, and the others take its flags.
+    asks_tuner = in_trial() and place_in().is_first and (command is None or command.is_tuned)
+    tuned = tuned_layer() if asks_tuner else None
     asks_help = not {"-h", "--help"}.isdisjoint(tokens[1:])
     if command is None or asks_help:
         registry = commands.installed()
@@ -160,6 +170,16 @@ def _print_any_text() -> None:
     """Let a name that the output's encoding lacks come out in escapes, as on stderr, instead of failing the command."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _end_at_once(code: int) -> None:
+    """End one of several processes that are done, without the way that Python ends.
+
+    On that way threads of torch's process groups, as of 2.14, now and then abort the process.
+    """
+    gc.collect()  # processes that decode end with their loader
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _leave_words_to_the_first() -> None:

@@ -1,7 +1,8 @@
 """From a checkpoint to files of predictions."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from maskkit.engine.distributed import ALONE, World, joined
 from maskkit.engine.memory import explaining_memory, logits_within_memory
 from maskkit.engine.run_folder import write_bad_images
 from maskkit.engine.sources import bad_images, read_eval
-from maskkit.engine.trained import probabilities, restore
+from maskkit.engine.trained import TrainedRun, probabilities, restore
 from maskkit.errors import UsageError
 from maskkit.labels import View
 from maskkit.plugin.registry import Registry
@@ -44,11 +45,15 @@ def predict(config: PredictConfig, registry: Registry, *, place: Place | None = 
 
 def _predict(config: PredictConfig, registry: Registry, world: World) -> None:
     paths = find_checkpoints(config.run, config.checkpoint)
+    options = {"device": config.device, "precision": config.precision}
+    runs = (restore(path, registry, **options, place=world.place) for path in paths)  # one in memory at a time
+    first = next(runs)
     samples = _images_to_predict(config, registry, paths[0])
     out = _output_folder(config, paths)
     bad = world.told_by_first(bad_images(samples.paths, config.on_bad_image) if world.is_first else None)
     samples = samples.without(bad)
-    found, description = _mean_of_all(paths, samples, config, registry, world)
+    found = _mean_of_all(chain([first], runs), len(paths), samples, config, world)
+    description = first.description
     if not world.is_first:
         return
     write_eval(out, samples, found)
@@ -65,17 +70,16 @@ def _predict(config: PredictConfig, registry: Registry, world: World) -> None:
 
 
 def _mean_of_all(
-    paths: Sequence[Path], samples: Samples, config: PredictConfig, registry: Registry, world: World
-) -> tuple[NDArray[np.float32], Mapping[str, Any]]:
-    """Return the mean probabilities float32 [N, num_classes] of checkpoints, and what the last of them tells of itself.
+    runs: Iterable[TrainedRun], num_runs: int, samples: Samples, config: PredictConfig, world: World
+) -> NDArray[np.float32]:
+    """Return the mean probabilities float32 [N, num_classes] of runs that prepare images alike.
 
     Where they are several, an image is decoded once for all, if memory holds it.
     """
     found: list[NDArray[np.float32]] = []
     kept: KeptImages | None = None
-    for path in paths:
-        trained = restore(path, registry, device=config.device, precision=config.precision, place=world.place)
-        if len(paths) > 1 and kept is None and fits_in_memory(len(samples), trained.size):
+    for trained in runs:
+        if num_runs > 1 and kept is None and fits_in_memory(len(samples), trained.size):
             kept = KeptImages.in_memory(len(samples), trained.size)
         device = trained.classifier.device
         loader = ImageLoader(
@@ -85,13 +89,11 @@ def _mean_of_all(
             pin_memory=device.type == "cuda",
             kept=kept,
         )
-        rows = torch.arange(len(samples))
         with explaining_memory():
-            found.append(
-                probabilities_of(trained.classifier, trained.view, loader, rows, config.batch_size, world=world)
-            )
+            every, size = torch.arange(len(samples)), config.batch_size
+            found.append(probabilities_of(trained.classifier, trained.view, loader, every, size, world=world))
     mean: NDArray[np.float64] = np.mean(found, axis=0, dtype=np.float64)
-    return mean.astype(np.float32), trained.description
+    return mean.astype(np.float32)
 
 
 def probabilities_of(

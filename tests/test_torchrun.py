@@ -200,7 +200,7 @@ def test_a_machine_leaves_and_comes_back(torchrun: Launcher, data: Path, tmp_pat
     words = [f"--data_dir={data}", *QUICK, *STILL, "--epochs=60", "--batch_size=2", "--eval_dir=none"]
     words += ["--reporters=console,csv,tensorboard"]
     port = free_port()
-    torchrun.environment |= {"NODES": "1:2", "PROCESSES": "1", "JOB": "exam", "LAST_CALL": "4"}
+    torchrun.environment |= {"NODES": "1:2", "PROCESSES": "1", "JOB": "exam", "LAST_CALL": "2"}
     line: list[str | Path] = ["sh", EXAMPLES / "two_nodes.sh", f"localhost:{port}", *words]
     logs = [tmp_path / name for name in ("stays", "leaves", "returns")]
     stays = torchrun.begin(logs[0], line)

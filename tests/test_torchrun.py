@@ -196,7 +196,7 @@ def test_a_process_killed_in_an_epoch_comes_back_and_the_run_is_the_same(
 
 
 def test_a_machine_leaves_and_comes_back(torchrun: Launcher, data: Path, tmp_path: Path) -> None:
-    """Two agents of torchrun meet by a real rendezvous; while one is away, the other takes the same steps alone."""
+    """Two torchruns meet by a real rendezvous; while one is away, the other takes the same steps alone."""
     words = [f"--data_dir={data}", *QUICK, *STILL, "--epochs=60", "--batch_size=2", "--eval_dir=none"]
     words += ["--reporters=console,csv,tensorboard"]
     port = free_port()

@@ -118,6 +118,9 @@ def test_refuses_a_list_without_its_columns(tmp_path: Path) -> None:
         read_corrections(listed(tmp_path, "", header="id,field,old,new\n"))
     with pytest.raises(DataError, match="cannot be read: No such file"):
         read_corrections(tmp_path / "none.csv")
+    (tmp_path / "photo.csv").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(DataError, match="cannot be read: it is not text in UTF-8"):
+        read_corrections(tmp_path / "photo.csv")
 
 
 def test_a_run_learns_from_the_labels_put_right_and_goes_on_with_them(maskkit: Runner, tmp_path: Path) -> None:

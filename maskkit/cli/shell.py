@@ -195,18 +195,18 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def _fail(text: str, code: int, error: BaseException, *, debug: bool) -> int:
     """Print what went wrong, and what was noted on the error on its way, such as how to go on."""
-    if debug:
-        import traceback
-
-        traceback.print_exc()
     place = place_in()
     if not place.is_first and isinstance(error, _TOLD_BY_THE_FIRST):
         return code
+    stream = sys.stderr if place.is_first else sys.__stderr__
+    if debug:
+        import traceback
+
+        traceback.print_exception(error, file=stream)
     notes: list[str] = getattr(error, "__notes__", [])
     first, *others = [*(text.splitlines() or [""]), *notes]
     label = "" if code in {INTERRUPTED, TERMINATED} else "error: "
     if not place.is_first:
         label = f"process {place.rank}: {label}"
-    lines = [f"{label}{first}", *(f"  {line}" for line in others)]
-    print(*lines, sep="\n", file=sys.stderr if place.is_first else sys.__stderr__)
+    print(f"{label}{first}", *(f"  {line}" for line in others), sep="\n", file=stream)
     return code

@@ -22,6 +22,8 @@ def read_rows(path: Path, *, flag: str, form: str) -> tuple[list[str], list[tupl
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
             return list(reader.fieldnames or []), [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{flag}: {path} cannot be read: it is not text in UTF-8", hint=form) from None
+    except (OSError, csv.Error) as error:
         cause = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{flag}: {path} cannot be read: {cause}", hint=form) from None

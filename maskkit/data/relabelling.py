@@ -10,6 +10,7 @@ import pandas as pd
 
 from maskkit.data.csv_rows import Row, read_rows
 from maskkit.data.images import first_few
+from maskkit.data.profiles import OLDEST
 from maskkit.data.samples import Samples
 from maskkit.errors import DataError
 from maskkit.labels import GENDER, MASK
@@ -21,7 +22,6 @@ COLUMNS = ("sample", "field", "from", "to")
 
 _COLUMNS = ("id", "field", "from", "to")
 _AXES = {"mask": MASK, "gender": GENDER}
-_OLDEST = 120
 _FORM = "Such as: id,field,from,to, and below it 000020,mask,incorrect,normal or 001720,gender,female,male."
 
 
@@ -99,9 +99,9 @@ def _number(place: str, field: str, word: str) -> int:
         if cleaned in _AXES[field].classes:
             return _AXES[field].classes.index(cleaned)
         raise DataError(f"{place}: {word!r} is no {field}; it is one of {', '.join(_AXES[field].classes)}", hint=_FORM)
-    if cleaned.isdecimal() and cleaned.isascii() and 1 <= int(cleaned) <= _OLDEST:
+    if cleaned.isdecimal() and cleaned.isascii() and 1 <= int(cleaned) <= OLDEST:
         return int(cleaned)
-    raise DataError(f"{place}: {word!r} is no age; it is a whole number of years, 1..{_OLDEST}", hint=_FORM)
+    raise DataError(f"{place}: {word!r} is no age; it is a whole number of years, 1..{OLDEST}", hint=_FORM)
 
 
 def _word(field: str, number: int) -> str:

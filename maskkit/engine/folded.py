@@ -89,7 +89,7 @@ def _train(
         made = make_run_folder(runs_folder(config.model_dir), config.name) if world.is_first else None
         run_dir = Path(world.told_by_first(str(made)))
         with locked(run_dir) if world.is_first else nullcontext():
-            asked = _Asked(config, num_folds, origins, _hash_of_folds(plan))
+            asked = _Asked(config, num_folds, origins, hash_of(_table_of_folds(plan)))
             if world.is_first:
                 _write(run_dir, asked, plan, launch)
             try:
@@ -203,7 +203,3 @@ def _train_fold(run_dir: Path, fold: int, asked: _Asked, registry: Registry, wor
 
 def _table_of_folds(plan: Plan) -> str:
     return samples_table(plan.samples, plan.fold_numbers)
-
-
-def _hash_of_folds(plan: Plan) -> str:
-    return hash_of(_table_of_folds(plan))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ _FILE = "config.json"
 
 def unfinished_run(runs: Path, name: str, launch: str) -> Path | None:
     """Return the folder of the run that a launch began and that is not done yet; None where there is none."""
-    for folder in sorted(runs.glob(f"{_literally(name)}*")):
+    for folder in sorted(runs.glob(f"{escape(name)}*")):
         content = _content(folder)
         if content.get("decisions", {}).get("launch") == launch and not is_done(folder):
             return folder
@@ -38,7 +39,3 @@ def _content(run_dir: Path) -> Mapping[str, Any]:
         return content if {**content["values"], **content["decisions"]} else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def _literally(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

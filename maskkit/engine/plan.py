@@ -125,12 +125,7 @@ def make_plan(
     reporters = choose_reporters(config, registry)
     device = choose_device(config.device, world.place)
     precision = for_training(choose_precision(config.precision, device), device)
-    if config.compile == "graphs" and device.type != "cuda":
-        raise UsageError(
-            f"--compile=graphs needs a CUDA GPU, not {device}", hint="Leave it out, or type --compile=default."
-        )
-    if config.sync_batchnorm and device.type != "cuda":
-        raise UsageError(f"--sync_batchnorm needs CUDA GPUs, not {device}", hint="Leave it out.")
+    _check_device(config, device)
     augmentation = parts["augmentation"].build_a(Augmentation, size=config.resize)
     pretrained = _is_pretrained(config, has_weights=parts["model"].component.has_weights)
     if config.weights is not None:
@@ -140,12 +135,7 @@ def make_plan(
     folds, fold_numbers = _choose_folds(config, sources.samples)
     folds[(folds == TRAINING) & are_of_ages(sources.samples, dropped_ages)] = LEFT_OUT
     num_train = int(np.count_nonzero(folds == TRAINING))
-    if num_train < 2 * world.size:  # batch statistics need two
-        few = f"only {num_train} images are left to train on, and each of {world.size} processes needs two"
-        raise DataError(
-            few if not world.place.is_alone else "fewer than two images are left to train on",
-            hint=f"Give more people, or {'fewer --drop_ages' if dropped_ages else 'a smaller --val_ratio'}.",
-        )
+    _check_enough(config, num_train, world)
     decided = _decide(config, sources, device, num_train)
     return Plan(
         config=replace(config, **decided),
@@ -166,6 +156,26 @@ def make_plan(
         cache=_choose_cache(config, len(sources.samples) * world.place.local_size),
         world=world,
     )
+
+
+def _check_device(config: TrainConfig, device: torch.device) -> None:
+    if config.compile == "graphs" and device.type != "cuda":
+        raise UsageError(
+            f"--compile=graphs needs a CUDA GPU, not {device}", hint="Leave it out, or type --compile=default."
+        )
+    if config.sync_batchnorm and device.type != "cuda":
+        raise UsageError(f"--sync_batchnorm needs CUDA GPUs, not {device}", hint="Leave it out.")
+
+
+def _check_enough(config: TrainConfig, num_train: int, world: World) -> None:
+    """Refuse to train on fewer images than batch statistics need, two in each process."""
+    if num_train >= 2 * world.size:
+        return
+    few = "fewer than two images are left to train on"
+    if not world.place.is_alone:
+        few = f"only {num_train} images are left to train on, and each of {world.size} processes needs two"
+    hint = f"Give more people, or {'fewer --drop_ages' if config.drop_ages else 'a smaller --val_ratio'}."
+    raise DataError(few, hint=hint)
 
 
 def _choose_folds(config: TrainConfig, samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from maskkit.conversion import convert, describe, read_json
+from maskkit.criterion import terms_of
 from maskkit.errors import UsageError, nearest
 
 __all__ = ["MISSING", "Flag", "Layer", "as_json", "as_words", "build", "flag", "flags_of", "read_config_file"]
@@ -78,6 +79,18 @@ class Flag:
     @property
     def type_name(self) -> str:
         return describe(self.annotation)
+
+    def names_in(self, value: Any) -> list[str]:
+        """Return the names of components that a converted value of this flag holds.
+
+        Raises:
+            UsageError: it is a sum of losses, and not well formed.
+        """
+        if not self.kind or not value:
+            return []
+        if isinstance(value, str):
+            return [term.name for term in terms_of(value)] if self.kind == "loss" else [value]
+        return list(value)
 
     def convert(self, value: object) -> Any:
         """Return `value` as this flag's type, within its bounds.

@@ -14,10 +14,11 @@ PACKAGE = ROOT / "maskkit"
 # A room may import from the rooms of the lines above its own, from itself, and from no other.
 ORDER: tuple[set[str], ...] = (
     {"conversion", "errors", "files", "processes", "progress"},
-    {"csv_files", "labels"},
+    {"criterion", "csv_files", "labels"},
     {"tables"},
     {"plugin"},
     {"flags"},
+    {"run_flags"},
     {"bootstrap", "config", "metrics", "people", "predictions", "reporting", "row_store"},
     {"alignment", "arithmetic", "breakdown", "readings"},
     {"data", "ensemble", "evaluation"},

@@ -16,13 +16,8 @@ from torch import Tensor
 from maskkit.builtin.augmentations import base
 from maskkit.data.augmentation import Augmentation
 from maskkit.data.kept import KeptImages, fits_in_memory
-from maskkit.data.loader import (
-    Batch,
-    ImageLoader,
-    epoch_order,
-    num_steps,
-    split_rows,
-)
+from maskkit.data.loader import Batch, ImageLoader
+from maskkit.data.order import epoch_order, num_steps, split_rows
 from maskkit.data.workers import explain_worker_failures
 from maskkit.errors import DataError, WorkerError
 
@@ -212,7 +207,8 @@ def test_errors_of_another_kind_pass_as_they_are(error: Exception) -> None:
 READING = """
 import multiprocessing.popen_fork, multiprocessing.queues, multiprocessing.synchronize, os, resource, signal, sys, torch
 from maskkit.builtin.augmentations import base
-from maskkit.data.loader import ImageLoader, split_rows
+from maskkit.data.loader import ImageLoader
+from maskkit.data.order import split_rows
 from maskkit.data.workers import explain_worker_failures
 from maskkit.errors import WorkerError
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from maskkit import Component
 from maskkit.config import TrainConfig
-from maskkit.data.loader import num_steps, split_rows
+from maskkit.data.order import num_steps, split_rows
 from maskkit.engine.checkpoint import Checkpoint
 from maskkit.engine.training import train
 from maskkit.errors import TrainingError

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskkit.config import TrainConfig
-from maskkit.data.loader import num_steps, split_epoch
+from maskkit.data.order import num_steps, split_epoch
 from maskkit.engine.agreement import share_steps
 from maskkit.engine.device import choose_device, choose_workers, usable_cores
 from maskkit.engine.distributed import ALONE, World

@@ -31,7 +31,8 @@ from maskkit import (
 )
 from maskkit.builtin import augmentations, losses, optimizers, schedulers
 from maskkit.config import TrainConfig
-from maskkit.data.loader import ImageLoader, epoch_order
+from maskkit.data.loader import ImageLoader
+from maskkit.data.order import epoch_order
 from maskkit.engine.checkpoint import Checkpoint
 from maskkit.engine.classifier import Classifier
 from maskkit.engine.device import Precision
@@ -41,6 +42,7 @@ from maskkit.engine.progress import Progress
 from maskkit.engine.trainer import Settings, Trainer
 from maskkit.engine.training import train
 from maskkit.engine.validation import Validation
+from maskkit.engine.variation import Variation
 from maskkit.errors import NonFiniteLossError, PluginError, TrainingError, UsageError
 from maskkit.flags import flags_of
 from maskkit.labels import VIEWS, decode
@@ -347,8 +349,7 @@ class Bench:
                 make_schedule(optimizer, epochs=settings.epochs, steps_per_epoch=num_steps),
                 torch.amp.GradScaler("cpu", enabled=precision.needs_scaler),
             ),
-            augmentation=augmentation,
-            mix=mix,
+            variation=Variation(augmentation, mix),
             loader=loader,
             samples=samples,
             targets=samples.answers,

@@ -86,7 +86,7 @@ def maskkit_schedulers() -> Iterable[Component]:
     schedulers = {
         "step10": "A tenth after epochs 10, 20 and 25, counted from 0",
         "StepLR": "A tenth every step_size epochs",
-        "cosine": "Down to zero along a cosine, step by step",
+        "cosine": "Down to zero along a cosine, step by step; warmup_epochs=1 rises to it first",
         "warm_restarts": "Cosines that start again, each longer than the last",
         "plateau": "A tenth when validation macro F1 stands still",
     }

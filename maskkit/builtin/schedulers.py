@@ -4,14 +4,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
+    LinearLR,
     MultiStepLR,
     ReduceLROnPlateau,
+    SequentialLR,
 )
 from torch.optim.lr_scheduler import StepLR as TorchStepLR
 
 from maskkit import Schedule
 
 __all__ = ["cosine", "plateau", "step10", "steplr", "warm_restarts"]
+
+_WARMUP_START = 0.01
 
 
 def step10(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> Schedule:  # noqa: ARG001  fixed epochs
@@ -32,9 +36,22 @@ def steplr(
     return Schedule(TorchStepLR(optimizer, step_size=step_size, gamma=gamma))
 
 
-def cosine(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, min_lr: float = 0.0) -> Schedule:
-    """Go down to `min_lr` along half a cosine over the whole run (Loshchilov and Hutter, arXiv 1608.03983)."""
-    return Schedule(CosineAnnealingLR(optimizer, T_max=epochs * steps_per_epoch, eta_min=min_lr), interval="step")
+def cosine(
+    optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, min_lr: float = 0.0, warmup_epochs: float = 0.0
+) -> Schedule:
+    """Go down to `min_lr` along half a cosine over the run (Loshchilov and Hutter, arXiv 1608.03983).
+
+    Over `warmup_epochs` before it the rate rises evenly from a hundredth (Goyal et al., arXiv 1706.02677).
+    """
+    steps = epochs * steps_per_epoch
+    warmup = round(warmup_epochs * steps_per_epoch)
+    if not 0 <= warmup < steps:
+        raise ValueError(f"warmup_epochs must be 0 or more and less than the {epochs} epochs; received {warmup_epochs}")
+    falling = CosineAnnealingLR(optimizer, T_max=steps - warmup, eta_min=min_lr)
+    if not warmup:
+        return Schedule(falling, interval="step")
+    rising = LinearLR(optimizer, start_factor=_WARMUP_START, total_iters=warmup)
+    return Schedule(SequentialLR(optimizer, [rising, falling], milestones=[warmup]), interval="step")
 
 
 def warm_restarts(

@@ -70,7 +70,7 @@ def _value_after(flag: Flag, waiting: list[str]) -> str:
     if following is None:
         raise UsageError(f"--{flag.name} needs a value", hint=f"Type --{flag.name}={flag.type_name}. {flag.text}")
     text = waiting.pop(0)
-    is_pair = flag.annotation == tuple[int, int] and waiting and text.isdecimal() and waiting[0].isdecimal()
+    is_pair = flag.type_name == "HxW" and waiting and text.isdecimal() and waiting[0].isdecimal()
     return f"{text},{waiting.pop(0)}" if is_pair else text
 
 

@@ -203,8 +203,7 @@ def show_help(command: "Command", registry: "Registry") -> int:
 def _check_names(config: RunFlags, registry: "Registry") -> None:
     """Refuse an unknown name at once, before the seconds that importing torch takes."""
     for flag in flags_of(type(config)).values():
-        names = getattr(config, flag.name) if flag.kind else None
-        for name in (names,) if isinstance(names, str) else names or ():
+        for name in flag.names_in(getattr(config, flag.name)):
             registry.find(flag.kind, name)
 
 

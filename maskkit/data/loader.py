@@ -1,4 +1,4 @@
-"""From a table of images to batches, in an order that depends on the seed and the epoch alone."""
+"""From a table of images to batches of them, by whatever rows are asked for."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from maskkit.data.photo_hashes import PhotoHashes
 from maskkit.data.workers import end_quietly, explain_worker_failures, received, started
 from maskkit.errors import DataError
 
-__all__ = ["Batch", "ImageLoader", "epoch_order", "epoch_seed", "num_steps", "split_epoch", "split_rows"]
+__all__ = ["Batch", "ImageLoader"]
 
 
 @dataclass(frozen=True)
@@ -101,53 +101,6 @@ class ImageLoader:
                 if isinstance(batch, str):
                     raise DataError(batch)
                 yield batch
-
-
-def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
-    """Return the seed of a process's generators in an epoch, which take 64 bits; any whole number is a seed."""
-    return (seed * 1_000_003 + epoch + rank * 1_000_000_007) % 2**63
-
-
-def epoch_order(rows: Tensor, *, seed: int, epoch: int) -> Tensor:
-    """Return the rows int64 [N] in the order of an epoch, a function of (seed, epoch) alone."""
-    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-    return rows[torch.randperm(len(rows), generator=generator)]
-
-
-def split_rows(rows: Tensor, batch_size: int, *, at_least: int = 2) -> list[Tensor]:
-    """Return the rows int64 [N] in their order, `batch_size` at a time.
-
-    A last batch of fewer than `at_least` joins the batch before it, since batch statistics need two images; not when
-    all are as small.
-    """
-    parts = list(torch.split(rows, batch_size))
-    if len(parts) > 1 and len(parts[-1]) < min(at_least, batch_size):
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
-
-
-def split_epoch(order: Tensor, batch_size: int, accumulate: int, num_processes: int = 1) -> list[list[Tensor]]:
-    """Return the batches of each step of an epoch, of rows int64 [N] in their order; of each step, every process has
-    as many.
-
-    A step is of `batch_size` x `accumulate` x `num_processes` rows. The last one may be smaller, and a few more rows
-    join the step before; its batches are as many as they must be, and as even as they can be.
-    """
-    num_batches = accumulate * num_processes
-    steps = split_rows(order, batch_size * num_batches, at_least=2 * num_batches)
-    return [_split_step(rows, batch_size, accumulate, num_processes) for rows in steps]
-
-
-def _split_step(rows: Tensor, batch_size: int, accumulate: int, num_processes: int) -> list[Tensor]:
-    fewest = 2 if batch_size > 1 else 1  # rows of a batch
-    of_each = min(accumulate, -(-len(rows) // (batch_size * num_processes)), len(rows) // (fewest * num_processes))
-    return list(torch.tensor_split(rows, max(of_each, 1) * num_processes))
-
-
-def num_steps(num_rows: int, batch_size: int, *, at_least: int = 2) -> int:
-    """Return the number of batches that `split_rows` makes of so many rows."""
-    steps, rest = -(-num_rows // batch_size), num_rows % batch_size
-    return steps - 1 if steps > 1 and 0 < rest < min(at_least, batch_size) else steps
 
 
 class _Wish(NamedTuple):

@@ -45,6 +45,11 @@ class PhotoHashes:
         return self._is_wanted[rows]
 
     @property
+    def are_wanted(self) -> Tensor:
+        """Of which photos of the table the hash is wanted yet, bool [N]."""
+        return self._is_wanted
+
+    @property
     def are_known(self) -> bool:
         """Whether none is wanted any more."""
         return not bool(self._is_wanted.any())
@@ -64,12 +69,12 @@ class PhotoHashes:
         self._hashes[rows.numpy()] = hashes.numpy().view(np.uint64)
         self._is_wanted[rows] = False
 
-    def join(self, add_up: Callable[[Tensor], Tensor]) -> None:
-        """Take over the hashes that other processes took, when each was taken by one, and keep all for other runs.
+    def join(self, either: Callable[[Tensor], Tensor]) -> None:
+        """Take over what other processes took, once each hash is known to one of them, and keep all for other runs.
 
-        add_up: gives the sum, over the processes, of a tensor that each of them has.
+        either: gives the bits that are set in any process's tensor.
         """
-        self._hashes = add_up(torch.from_numpy(self._hashes.view(np.int64))).numpy().view(np.uint64)
+        self._hashes = either(torch.from_numpy(self._hashes.view(np.int64))).numpy().view(np.uint64)
         self.want_none()
         self._write()
 

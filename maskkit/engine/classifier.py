@@ -27,6 +27,7 @@ class Classifier:
     """From prepared images to logits: both training and prediction go through here, so they cannot differ.
 
     parallel: the network as several processes train it together, which lets their gradients be one.
+    flips: whether `logits_of` gives the mean of an image and its mirror image.
     """
 
     network: nn.Module
@@ -35,6 +36,7 @@ class Classifier:
     device: torch.device
     precision: Precision
     parallel: DistributedDataParallel | None = None
+    flips: bool = False
 
     def to_device(self) -> None:
         """Move the network to its device, in the memory order that convolutions like."""
@@ -71,9 +73,16 @@ class Classifier:
 
     @torch.inference_mode()
     def logits_of(self, batches: Iterator[Batch]) -> Tensor:
-        """Return the logits of every batch in turn, float32 [N, num_outputs], in evaluation mode."""
+        """Return the logits of every batch in turn, float32 [N, num_outputs], in evaluation mode.
+
+        The mean of two rows of logits has the geometric mean of their probabilities, scaled to a sum of 1.
+        """
         self.network.eval()
         pixels = (self.pixels(batch.images) for batch in batches)
         first = next(pixels)
         mode = fold(self.network, self.normalised(first[:2]), self.precision.dtype) or nullcontext()
-        return torch.cat([self._logits(one, mode, self.network) for one in chain([first], pixels)])
+        return torch.cat([self._measured_logits(one, mode) for one in chain([first], pixels)])
+
+    def _measured_logits(self, pixels: Tensor, mode: AbstractContextManager[object]) -> Tensor:
+        logits = self._logits(pixels, mode, self.network)
+        return (logits + self._logits(pixels.flip(3), mode, self.network)) / 2 if self.flips else logits

@@ -55,6 +55,12 @@ class World:
             distributed.all_reduce(tensor)
         return tensor
 
+    def either(self, tensor: Tensor) -> Tensor:
+        """Set, in place, the bits of a tensor of whole numbers on the CPU that are set in any process's."""
+        if not self.place.is_alone:
+            distributed.all_reduce(tensor, distributed.ReduceOp.BOR)
+        return tensor
+
     def smallest(self, number: int) -> int:
         """Return the smallest of the numbers that the processes have."""
         if self.place.is_alone:

@@ -2,16 +2,20 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from maskkit.engine.averages import Averages
 from maskkit.engine.classifier import MEAN, STD, Classifier
-from maskkit.engine.objective import Objective
+from maskkit.engine.distributed import World
+from maskkit.engine.layers import body_of, hold_statistics, learn_by_layer
+from maskkit.engine.objective import LossSum, Objective
 from maskkit.engine.parallel import train_together
 from maskkit.engine.plan import Plan
 from maskkit.engine.progress import Progress
@@ -26,17 +30,53 @@ _COMPILE_MODES = {"default": "default", "graphs": "reduce-overhead"}
 
 @dataclass(frozen=True)
 class Learning:
-    """A network, its loss, and what moves its weights."""
+    """A network, its loss, and what moves its weights.
+
+    averages: the running mean of the weights, which is measured and kept in their place.
+    body: the weights that stand still for `freeze_epochs`, all but those of the last layer.
+    flips_validation: whether validation takes the mean of each image and its mirror image.
+    """
 
     classifier: Classifier
     objective: Objective
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     scaler: torch.amp.GradScaler
+    averages: Averages | None = None
+    body: tuple[Parameter, ...] = ()
+    freeze_epochs: int = 0
+    flips_validation: bool = False
+
+    @property
+    def measured(self) -> Classifier:
+        """The classifier with the weights that are measured and kept."""
+        network = self.classifier.network if self.averages is None else self.averages.network
+        return replace(self.classifier, network=network, parallel=None, flips=self.flips_validation)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the last layer learns alone."""
+        return bool(self.body) and not self.body[0].requires_grad
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Let learn what does so in this epoch."""
+        for parameter in self.body:
+            parameter.requires_grad_(epoch >= self.freeze_epochs)
+        self.classifier.network.train()
+        self.objective.train()
+        if self.is_frozen:
+            hold_statistics(self.classifier.network)
+
+    def share_statistics(self, world: World) -> None:
+        """Give all processes the mean of what their networks' batch norms have seen."""
+        world.same_buffers(self.classifier.network)
+        if self.averages is not None:
+            world.same_buffers(self.averages.network)
 
     def state(self) -> dict[str, Any]:
         """Return everything that going on to the same bits needs, by part."""
-        return {
+        averages = {} if self.averages is None else {"averages": self.averages.state_dict()}
+        return averages | {
             "model": self.classifier.network.state_dict(),
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -64,6 +104,8 @@ class Learning:
                 self.schedule.scheduler.load_state_dict(state["scheduler"])
             self.optimizer.load_state_dict(optimizer_state)
             self.scaler.load_state_dict(state["scaler"])
+            if self.averages is not None:
+                self.averages.load_state_dict(state["averages"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"the checkpoint does not fit this run: {str(error).splitlines()[-1].strip()}",
@@ -81,15 +123,28 @@ def build_learning(plan: Plan, *, is_resumed: bool) -> Learning:
     """
     config, parts = plan.config, plan.parts
     classifier = train_together(_build_classifier(plan, is_resumed=is_resumed), plan.world, config.resize)
-    make_loss = partial(parts["loss"].build_a, nn.Module)
-    objective = Objective(plan.view, make_loss, plan.targets[plan.rows(held_out=False).numpy()])
+    answers = plan.targets[plan.rows(held_out=False).numpy()]
+    makers = [(weight, partial(part.build_a, nn.Module)) for weight, part in plan.losses]
+    objective = Objective(plan.view, partial(LossSum.made, makers), answers, smoothing=config.label_smoothing)
     optimizer = parts["optimizer"].build_a(
         Optimizer, classifier.network.parameters(), lr=config.lr, weight_decay=config.weight_decay
     )
+    if config.first_layer_lr != 1:
+        learn_by_layer(optimizer, classifier.network, config.first_layer_lr)
     lengths = {"epochs": config.epochs, "steps_per_epoch": plan.steps_per_epoch}
     schedule = parts["scheduler"].build_a(Schedule, optimizer, **lengths)
     scaler = torch.amp.GradScaler(plan.device.type, enabled=plan.precision.needs_scaler)
-    return Learning(classifier, objective.to(plan.device), optimizer, schedule, scaler)
+    return Learning(
+        classifier,
+        objective.to(plan.device),
+        optimizer,
+        schedule,
+        scaler,
+        averages=None if config.ema_decay is None else Averages(classifier.network, config.ema_decay),
+        body=tuple(body_of(classifier.network, plan.view.num_outputs)) if config.freeze_epochs else (),
+        freeze_epochs=config.freeze_epochs,
+        flips_validation=config.test_flip == "always",
+    )
 
 
 def _build_classifier(plan: Plan, *, is_resumed: bool) -> Classifier:

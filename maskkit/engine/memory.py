@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from maskkit.config import TrainConfig
-from maskkit.data.loader import ImageLoader, split_rows
+from maskkit.data.loader import ImageLoader
+from maskkit.data.order import split_rows
 from maskkit.engine.classifier import Classifier
 from maskkit.engine.distributed import ALONE, World
 from maskkit.errors import TrainingError

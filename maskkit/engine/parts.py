@@ -1,18 +1,19 @@
 """The parts of a run, by its flags or by its record: nothing is built yet."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from maskkit.config import TrainConfig
+from maskkit.criterion import terms_of
 from maskkit.errors import CheckpointError, UnknownNameError, UsageError
 from maskkit.flags import flags_of
 from maskkit.plugin.options import options_of
 from maskkit.plugin.part import Part
-from maskkit.plugin.registry import Registry
+from maskkit.plugin.registry import Offer, Registry
 
-__all__ = ["choose_parts", "choose_reporters", "part_from_record", "plain_names"]
+__all__ = ["choose_losses", "choose_parts", "choose_reporters", "part_from_record", "plain_names"]
 
 
 def part_from_record(registry: Registry, kind: str, record: Mapping[str, Any]) -> Part:
@@ -44,7 +45,10 @@ def plain_names(config: TrainConfig, registry: Registry) -> TrainConfig:
     plain: dict[str, Any] = {}
     for flag in flags_of(TrainConfig).values():
         named = getattr(config, flag.name)
-        if flag.kind and isinstance(named, str):
+        if flag.kind == "loss":
+            terms = (replace(term, name=registry.plain("loss", term.name)) for term in terms_of(named))
+            plain[flag.name] = "+".join(map(str, terms))
+        elif flag.kind and isinstance(named, str):
             plain[flag.name] = registry.plain(flag.kind, named)
         elif flag.kind and named:
             plain[flag.name] = tuple(registry.plain(flag.kind, name) for name in named)
@@ -66,10 +70,10 @@ def choose_parts(config: TrainConfig, registry: Registry) -> dict[str, Part]:
     }
     if config.mix is not None:
         asked["mix"] = (config.mix, config.mix_args)
-    elif config.mix_args:
-        raise UsageError("--mix_args has options, but nothing is mixed", hint="Add --mix=NAME, or leave them out.")
-    parts = {kind: Part.find(registry, kind, name, options) for kind, (name, options) in asked.items()}
-    return parts | {"loss": _loss(config, registry)}
+    elif config.mix_args or config.mix_probability != 1:
+        given = "--mix_args has options" if config.mix_args else f"--mix_probability={config.mix_probability} is given"
+        raise UsageError(f"{given}, but nothing is mixed", hint="Add --mix=NAME, or leave it out.")
+    return {kind: Part.find(registry, kind, name, options) for kind, (name, options) in asked.items()}
 
 
 def choose_reporters(config: TrainConfig, registry: Registry) -> dict[str, Part]:
@@ -80,7 +84,10 @@ def choose_reporters(config: TrainConfig, registry: Registry) -> dict[str, Part]
     """
     names = [*config.reporters, *(["profile"] if config.profile else [])]
     offers = {name: registry.find("reporter", name) for name in names}
-    options = [(registry.find("reporter", name), _options_of(name, config)) for name in config.reporters_args]
+    options = [
+        (registry.find("reporter", name), _options_of("reporters_args", name, one))
+        for name, one in config.reporters_args.items()
+    ]
     chosen: dict[str, Part] = {}
     for name, offer in offers.items():
         if offer not in [part.offer for part in chosen.values()]:  # it may be named in several ways
@@ -95,11 +102,10 @@ def choose_reporters(config: TrainConfig, registry: Registry) -> dict[str, Part]
     return chosen
 
 
-def _options_of(name: str, config: TrainConfig) -> Mapping[str, Any]:
-    options = config.reporters_args[name]
+def _options_of(flag: str, name: str, options: Any) -> Mapping[str, Any]:
     if not isinstance(options, Mapping):
-        hint = f"""Type --reporters_args='{{"{name}": {{"option": 1}}}}'."""
-        raise UsageError(f"--reporters_args must hold an object for {name}; received {options!r}", hint=hint)
+        hint = f"""Type --{flag}='{{"{name}": {{"option": 1}}}}'."""
+        raise UsageError(f"--{flag} must hold an object for {name}; received {options!r}", hint=hint)
     return options
 
 
@@ -113,19 +119,60 @@ def _scheduler(config: TrainConfig) -> tuple[str, dict[str, Any]]:
     return "StepLR", config.scheduler_args | {"step_size": config.lr_decay_step}
 
 
-def _loss(config: TrainConfig, registry: Registry) -> Part:
-    options = dict(config.criterion_args)
-    if config.mix is not None and not registry.find("loss", config.criterion).component.soft_targets:
-        able = [name for name in registry.names("loss") if registry.find("loss", name).component.soft_targets]
-        raise UsageError(
-            f"--mix={config.mix} gives soft targets, which the loss {config.criterion} does not take",
-            hint=f"Use --criterion={', '.join(able[:-1])} or {able[-1]}, or leave --mix out.",
-        )
+def choose_losses(config: TrainConfig, registry: Registry) -> tuple[tuple[float, Part], ...]:
+    """Return the terms of the loss that a training's flags name, each with its weight.
+
+    Raises:
+        UsageError: a name or an option is unknown, or a loss does not go with other flags.
+    """
+    terms = terms_of(config.criterion)
+    offers = [registry.find("loss", term.name) for term in terms]
+    for offer in offers:
+        _check_targets(config, offer, registry)
+    options = _loss_options(config, offers, registry)
     if config.class_weights != "none":
-        if "class_weights" not in options_of(registry.find("loss", config.criterion)):
+        able = ["class_weights" in options_of(offer) for offer in offers]
+        if not any(able):
             raise UsageError(
                 f"--class_weights={config.class_weights}: the loss {config.criterion} takes no class weights",
                 hint="Use --criterion=cross_entropy, label_smoothing or focal, or leave it out.",
             )
-        options["class_weights"] = config.class_weights
-    return Part.find(registry, "loss", config.criterion, options)
+        weights = {"class_weights": config.class_weights}
+        options = [one | weights if takes else one for one, takes in zip(options, able, strict=True)]
+    parts = [Part.of(offer, one) for offer, one in zip(offers, options, strict=True)]
+    return tuple((term.weight, part) for term, part in zip(terms, parts, strict=True))
+
+
+def _loss_options(config: TrainConfig, offers: Sequence[Offer], registry: Registry) -> list[dict[str, Any]]:
+    """Return the options of each loss: of one, all that are given; of a sum, those under its name."""
+    if len(offers) == 1:
+        return [dict(config.criterion_args)]
+    given = [
+        (registry.find("loss", name), _options_of("criterion_args", name, options))
+        for name, options in config.criterion_args.items()
+    ]
+    for offer, _ in given:
+        if offer not in offers:
+            raise UsageError(
+                f"--criterion_args has options of {offer.component.name}, which --criterion={config.criterion} has not"
+            )
+    return [dict(next((options for other, options in given if other == offer), {})) for offer in offers]
+
+
+def _check_targets(config: TrainConfig, offer: Offer, registry: Registry) -> None:
+    """Refuse soft targets for a loss that takes classes alone."""
+    name = offer.component.name
+    if config.label_smoothing and name == "label_smoothing":
+        raise UsageError(
+            f"--label_smoothing={config.label_smoothing} and the loss label_smoothing both smooth the labels",
+            hint="Use --criterion=cross_entropy, or leave the flag out.",
+        )
+    reason = f"--mix={config.mix}" if config.mix is not None else ""
+    reason = reason or (f"--label_smoothing={config.label_smoothing}" if config.label_smoothing else "")
+    if not reason or offer.component.soft_targets:
+        return
+    able = [one for one in registry.names("loss") if registry.find("loss", one).component.soft_targets]
+    raise UsageError(
+        f"{reason} gives soft targets, which the loss {name} does not take",
+        hint=f"Use --criterion={', '.join(able[:-1])} or {able[-1]}, or leave {reason.partition('=')[0]} out.",
+    )

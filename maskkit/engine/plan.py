@@ -1,6 +1,6 @@
 """Everything that is decided before a run folder exists: nothing here is written, and every fault shows here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,20 @@ from maskkit.data.cache_files import has_room
 from maskkit.data.folds import HELD_OUT, LEFT_OUT, TRAINING
 from maskkit.data.images import open_image
 from maskkit.data.kept import KeptImages, fits_in_memory, kept_on_disk
-from maskkit.data.loader import ImageLoader, num_steps
+from maskkit.data.loader import ImageLoader
+from maskkit.data.order import num_steps
 from maskkit.data.photo_hashes import PhotoHashes
 from maskkit.data.samples import Samples
+from maskkit.data.sampling import drawing_weights
 from maskkit.data.split_file import read_split
 from maskkit.engine.device import Precision, choose_device, choose_precision, choose_workers, for_training
 from maskkit.engine.distributed import ALONE, World
-from maskkit.engine.parts import choose_parts, choose_reporters, plain_names
+from maskkit.engine.parts import choose_losses, choose_parts, choose_reporters, plain_names
 from maskkit.engine.sources import Sources, find_sources
+from maskkit.engine.variation import Growth, Variation
 from maskkit.engine.weights import check_source
 from maskkit.errors import DataError, UsageError
 from maskkit.labels import NUM_CLASSES, View, view_named
-from maskkit.plugin.contracts import Mix
 from maskkit.plugin.part import Part
 from maskkit.plugin.registry import Registry
 
@@ -43,19 +45,20 @@ class Plan:
     """What a run will do. In its config, what stood open is decided: the batch size, the data set and its folder.
 
     `folds` tells of each image whether this run holds it out, trains on it or leaves it out, `fold_numbers` in which of
-    --folds it is, and `targets` the class 0..17 that it is trained as; int64 [N] each.
+    --folds it is, and `targets` the class 0..17 that it is trained as; int64 [N] each. `losses` are the terms of the
+    loss, each with its weight.
     """
 
     config: TrainConfig
     origins: Mapping[str, str]
     sources: Sources
     parts: Mapping[str, Part]
+    losses: Sequence[tuple[float, Part]]
     reporters: Mapping[str, Part]
     view: View
     device: torch.device
     precision: Precision
-    augmentation: Augmentation
-    mix: Mix | None
+    variation: Variation
     folds: NDArray[np.int64]
     fold_numbers: NDArray[np.int64]
     targets: NDArray[np.int64]
@@ -83,11 +86,23 @@ class Plan:
         """Return the rows of the table that are held out, or trained on, int64 [N]."""
         return torch.from_numpy(np.flatnonzero(self.folds == (HELD_OUT if held_out else TRAINING)))
 
+    def drawing_weights(self) -> Tensor | None:
+        """Return in which proportions the rows to train on are drawn, float64 [N]; None draws each once in an epoch."""
+        rows = self.rows(held_out=False).numpy()
+        weights = drawing_weights(
+            self.targets[rows],
+            self.samples.table["person"].to_numpy()[rows],
+            self.view,
+            balance=self.config.balance,
+            oversample_old=self.config.oversample_old,
+        )
+        return None if weights is None else torch.from_numpy(weights)
+
     def loader(self, samples: Samples, *, often: bool, hashes: PhotoHashes | None = None) -> ImageLoader:
         """Return a loader of the images of a table, `often` when each is wanted more than once."""
         return ImageLoader(
             samples.paths,
-            self.augmentation,
+            self.variation.augmentation,
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
             kept=self._kept(samples) if often else None,
@@ -99,7 +114,8 @@ class Plan:
         if self.cache == "ram":
             return KeptImages.in_memory(len(samples), size)
         if self.cache == "disk":
-            return kept_on_disk(samples.paths, size, recipe, lambda path: self.augmentation.prepare(open_image(path)))
+            prepare = self.variation.augmentation.prepare
+            return kept_on_disk(samples.paths, size, recipe, lambda path: prepare(open_image(path)))
         return None
 
 
@@ -146,8 +162,13 @@ def make_plan(
         view=view_named(config.classification),
         device=device,
         precision=precision,
-        augmentation=augmentation,
-        mix=parts["mix"].build_function(num_classes=NUM_CLASSES) if "mix" in parts else None,
+        losses=choose_losses(config, registry),
+        variation=Variation(
+            augmentation=augmentation,
+            mix=parts["mix"].build_function(num_classes=NUM_CLASSES) if "mix" in parts else None,
+            mix_probability=config.mix_probability,
+            growth=_growth(config),
+        ),
         folds=folds,
         fold_numbers=fold_numbers,
         targets=targets(sources.samples, config.old_from),
@@ -156,6 +177,15 @@ def make_plan(
         cache=_choose_cache(config, len(sources.samples) * world.place.local_size),
         world=world,
     )
+
+
+def _growth(config: TrainConfig) -> Growth | None:
+    if config.resize_from is None:
+        return None
+    if any(first > last for first, last in zip(config.resize_from, config.resize, strict=True)):
+        first, last = (f"{height}x{width}" for height, width in (config.resize_from, config.resize))
+        raise UsageError(f"--resize_from={first} is larger than --resize={last}", hint="Images can only grow.")
+    return Growth(config.resize_from, config.resize, config.epochs)
 
 
 def _check_device(config: TrainConfig, device: torch.device) -> None:

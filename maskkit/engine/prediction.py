@@ -45,8 +45,17 @@ def predict(config: PredictConfig, registry: Registry, *, place: Place | None = 
 
 def _predict(config: PredictConfig, registry: Registry, world: World) -> None:
     paths = find_checkpoints(config.run, config.checkpoint)
-    options = {"device": config.device, "precision": config.precision}
-    runs = (restore(path, registry, **options, place=world.place) for path in paths)  # one in memory at a time
+    runs = (  # one in memory at a time
+        restore(
+            path,
+            registry,
+            device=config.device,
+            precision=config.precision,
+            test_flip=config.test_flip,
+            place=world.place,
+        )
+        for path in paths
+    )
     first = next(runs)
     samples = _images_to_predict(config, registry, paths[0])
     out = _output_folder(config, paths)

@@ -79,6 +79,7 @@ def write_record(run_dir: Path, plan: Plan, history: History) -> None:
         "origins": dict(plan.origins),
         "decisions": decisions,
         "components": {kind: part.record for kind, part in plan.parts.items()},
+        "losses": [part.record for _, part in plan.losses],
         "reporters": [part.record for part in plan.reporters.values()],
     }
     write_samples(run_dir, table)
@@ -107,7 +108,11 @@ def read_record(run_dir: Path) -> Record:
             depthwise_in_fp32=decisions["depthwise_in_fp32"],
             samples_hash=decisions["samples_sha256"],
             num_processes=int(decisions.get("num_processes", 1)),
-            components=[*content["components"].items(), *(("reporter", one) for one in content["reporters"])],
+            components=[
+                *content["components"].items(),
+                *(("loss", one) for one in content["losses"]),
+                *(("reporter", one) for one in content["reporters"]),
+            ],
             history=history,
         )
     except OSError as error:

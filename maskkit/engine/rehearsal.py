@@ -12,7 +12,8 @@ from maskkit.data.augmentation import Draws
 from maskkit.engine.learning import Learning
 from maskkit.engine.memory import is_out_of_memory
 from maskkit.engine.plan import Plan
-from maskkit.errors import MaskkitError
+from maskkit.engine.variation import resized
+from maskkit.errors import MaskkitError, UsageError
 from maskkit.labels import NUM_CLASSES
 from maskkit.plugin.part import Part
 
@@ -32,19 +33,19 @@ def rehearse(plan: Plan, learning: Learning) -> None:
     """
     height, width = plan.config.resize
     with _blamed(plan.parts["augmentation"]):
-        prepared = [plan.augmentation.prepare(Image.new("RGB", _PHOTO, colour)) for colour in _COLOURS]
+        prepared = [plan.variation.augmentation.prepare(Image.new("RGB", _PHOTO, colour)) for colour in _COLOURS]
         for image in prepared:
             _expect_like(image, (3, height, width), torch.uint8, "prepare")
         pixels = learning.classifier.pixels(torch.stack(prepared))
         draws = Draws(plan.config.seed, 0, torch.tensor(_ROWS), device=plan.device)
-        if plan.augmentation.augment is not None:
-            pixels = plan.augmentation.augment(pixels, draws)
+        if plan.variation.augmentation.augment is not None:
+            pixels = plan.variation.augmentation.augment(pixels, draws)
             _expect_like(pixels, (len(_ROWS), 3, height, width), torch.float32, "augment")
             _expect(float(pixels.min()) >= -0.01 and float(pixels.max()) <= 1.01, "augment must give pixels in 0..1")
     targets = torch.tensor(_ROWS, device=plan.device)
-    if plan.mix is not None:
+    if plan.variation.mix is not None:
         with _blamed(plan.parts["mix"]):
-            pixels, targets = plan.mix(pixels, functional.one_hot(targets, NUM_CLASSES).float(), draws)
+            pixels, targets = plan.variation.mix(pixels, functional.one_hot(targets, NUM_CLASSES).float(), draws)
             _expect_like(pixels, (len(_ROWS), 3, height, width), torch.float32, "the images")
             _expect_like(targets, (len(_ROWS), NUM_CLASSES), torch.float32, "the targets")
             _expect((targets.sum(dim=1) - 1).abs().max() < 1e-3, "each row of the targets must sum to 1")
@@ -52,10 +53,28 @@ def rehearse(plan: Plan, learning: Learning) -> None:
         learning.classifier.network.eval()
         logits = learning.classifier.logits(pixels)
         _expect_like(logits, (len(_ROWS), plan.view.num_outputs), torch.float32, "the logits")
-    with _blamed(plan.parts["loss"]):
-        learning.objective.eval()
-        for loss in learning.objective.of_heads(logits, targets):
-            _expect_like(loss, (), torch.float32, "the loss")
+    if plan.config.resize_from is not None:
+        _rehearse_growth(plan, learning, pixels)
+    learning.objective.eval()
+    for number, (_, part) in enumerate(plan.losses):
+        with _blamed(part):
+            for loss in learning.objective.of_heads(logits, targets, term=number):
+                _expect_like(loss, (), torch.float32, "the loss")
+
+
+def _rehearse_growth(plan: Plan, learning: Learning, pixels: Tensor) -> None:
+    size = plan.config.resize_from or plan.config.resize
+    try:
+        learning.classifier.logits(resized(pixels, size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        if is_out_of_memory(error):
+            raise
+        height, width = size
+        raise UsageError(
+            f"--resize_from: {plan.config.model} cannot take images of {height}x{width} as well:"
+            f" {next(iter(str(error).splitlines()), type(error).__name__)}",
+            hint="Leave it out.",
+        ) from error
 
 
 @contextmanager

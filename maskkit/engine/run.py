@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import maskkit
+from maskkit.data.order import split_rows
 from maskkit.data.photo_hashes import PhotoHashes
 from maskkit.data.workers import explain_worker_failures
 from maskkit.engine.checkpoint import Checkpoint, checkpoint_path
@@ -114,12 +115,12 @@ class Run:
         config = self.plan.config
         return Trainer(
             learning=self.learning,
-            augmentation=self.plan.augmentation,
-            mix=self.plan.mix,
+            variation=self.plan.variation,
             loader=self.loader,
             samples=self.plan.samples,
             targets=self.plan.targets,
             train_rows=self.plan.rows(held_out=False),
+            weights=self.plan.drawing_weights(),
             validation=self.validation,
             settings=Settings(
                 epochs=config.epochs,
@@ -138,9 +139,8 @@ class Run:
 
     def _save(self, run_dir: Path, which: str, state: Mapping[str, Any], result: EpochEnd) -> None:
         plan, classifier = self.plan, self.learning.classifier
-        if not self.hashes.are_joined and which == "last":  # every photo has been decoded once
-            self.hashes.join(plan.world.sum)
-            self._tell_leaks(run_dir)
+        if not self.hashes.are_joined and which == "last":
+            self._join_hashes(run_dir)
         if not plan.world.is_first:
             return
         description = {
@@ -153,12 +153,23 @@ class Run:
             "mean": classifier.mean,
             "std": classifier.std,
             "precision": classifier.precision.name,
+            "test_flip": plan.config.test_flip != "no",
             "epoch": result.epoch,
             "epochs": plan.config.epochs,
             "metrics": dict(result.metrics),
             "notice": plan.samples.notice,
         }
         Checkpoint(state, description).save(checkpoint_path(run_dir, which))
+
+    def _join_hashes(self, run_dir: Path) -> None:
+        """Share the hashes that the processes took in an epoch, after those of photos that nobody has drawn yet."""
+        world = self.plan.world
+        is_wanted = world.sum(self.hashes.are_wanted.to(torch.int64)) == world.size
+        unseen = split_rows(is_wanted.nonzero().flatten(), self.validation.batch_size)
+        for _ in self.loader.batches(world.deal([rows for rows in unseen if len(rows)])):
+            pass  # the loader takes them
+        self.hashes.join(world.either)
+        self._tell_leaks(run_dir)
 
     def _tell_leaks(self, run_dir: Path) -> None:
         if self.plan.world.is_first:
@@ -174,7 +185,8 @@ class Run:
 
     def _predict(self, run_dir: Path) -> None:
         """Write valid_soft.csv and the eval files, with the weights of the best epoch."""
-        plan, classifier, folder = self.plan, self.learning.classifier, run_dir / "predictions"
+        plan, folder = self.plan, run_dir / "predictions"
+        classifier = replace(self.learning.classifier, flips=plan.config.test_flip != "no")
         if plan.world.is_first:
             classifier.network.load_state_dict(Checkpoint.load(checkpoint_path(run_dir, "best")).weights)
         plan.world.same_weights(classifier.network)

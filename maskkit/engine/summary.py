@@ -23,9 +23,9 @@ def run_start(run_dir: Path, plan: Plan, classifier: Classifier, progress: Progr
     text = {
         "run": str(run_dir),
         "data": _data(plan),
-        "learn": f"{plan.view.name}, {plan.view.num_classes} classes; {plan.parts['loss'].component.name} loss",
+        "learn": f"{plan.view.name}, {plan.view.num_classes} classes; {_loss(config)}",
         "model": _model(plan, classifier),
-        "images": f"{config.resize[0]}x{config.resize[1]}, {_variation(config)}, {_batches(plan)}",
+        "images": f"{_size(config)}, {_variation(config)}, {_batches(plan)}{_drawing(config)}",
         "device": f"{_devices(plan)}, {usable_cores()} cores, {plan.num_workers} decoding;"
         f" {plan.precision.name} ({plan.precision.reason})",
     }
@@ -74,7 +74,16 @@ def _left_out(plan: Plan) -> str:
 
 def _model(plan: Plan, classifier: Classifier) -> str:
     millions = sum(parameter.numel() for parameter in classifier.network.parameters()) / 1e6
-    return f"{plan.config.model}, {millions:.2f} M parameters, {_weights(plan)}"
+    return f"{plan.config.model}, {millions:.2f} M parameters, {_weights(plan)}{_learning(plan.config)}"
+
+
+def _learning(config: TrainConfig) -> str:
+    words = [
+        f"the last layer alone in {config.freeze_epochs} of the epochs" if config.freeze_epochs else "",
+        f"the first layer at {config.first_layer_lr:g} of the learning rate" if config.first_layer_lr != 1 else "",
+        f"weights averaged, {config.ema_decay:g}" if config.ema_decay else "",
+    ]
+    return "".join(f", {word}" for word in words if word)
 
 
 def _weights(plan: Plan) -> str:
@@ -86,8 +95,29 @@ def _weights(plan: Plan) -> str:
     return "pretrained" + (f" at {size[0]}x{size[1]}" if size else "")
 
 
+def _loss(config: TrainConfig) -> str:
+    smoothed = f", labels smoothed by {config.label_smoothing:g}" if config.label_smoothing else ""
+    return f"{config.criterion} loss{smoothed}"
+
+
 def _variation(config: TrainConfig) -> str:
-    return config.augmentation + (f", {config.mix}" if config.mix else "")
+    share = f" of {config.mix_probability:.0%}" if config.mix_probability < 1 else ""
+    return config.augmentation + (f", {config.mix}{share}" if config.mix else "")
+
+
+def _size(config: TrainConfig) -> str:
+    sizes = [size for size in (config.resize_from, config.resize) if size is not None]
+    return " to ".join(f"{height}x{width}" for height, width in sizes)
+
+
+def _drawing(config: TrainConfig) -> str:
+    words = {
+        "none": "",
+        "class": ", classes equally often",
+        "person_age": ", age groups equally often, and their people",
+    }
+    old = f", the old {config.oversample_old:g} times as often" if config.oversample_old != 1 else ""
+    return words[config.balance] + old
 
 
 def _batches(plan: Plan) -> str:

@@ -96,7 +96,15 @@ def load_run(run: Path, *, checkpoint: Literal["best", "last"] = "best", device:
     return restore(find_checkpoint(run, checkpoint), Registry(discover()), device=device, precision="fp32")
 
 
-def restore(path: Path, registry: Registry, *, device: str, precision: str, place: Place | None = None) -> TrainedRun:
+def restore(
+    path: Path,
+    registry: Registry,
+    *,
+    device: str,
+    precision: str,
+    test_flip: bool | str = "auto",
+    place: Place | None = None,
+) -> TrainedRun:
     """Return the trained run of a checkpoint; the file alone tells how to build it. "auto" is as it was trained.
 
     Raises:
@@ -112,7 +120,9 @@ def restore(path: Path, registry: Registry, *, device: str, precision: str, plac
     wanted = description["precision"] if precision == "auto" else precision
     is_gpu_format = wanted == "fp16" and target.type == "cpu"
     chosen = choose_precision("fp32" if is_gpu_format else wanted, target)
-    classifier = Classifier(network, tuple(description["mean"]), tuple(description["std"]), target, chosen)
+    flips = bool(description.get("test_flip")) if test_flip == "auto" else bool(test_flip)
+    statistics = (tuple(description["mean"]), tuple(description["std"]))
+    classifier = Classifier(network, *statistics, target, chosen, flips=flips)
     classifier.to_device()
     part = part_from_record(registry, "augmentation", description["augmentation"])
     augmentation = part.build_a(Augmentation, size=tuple(description["size"]))

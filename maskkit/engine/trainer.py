@@ -3,9 +3,7 @@
 import math
 import random
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -14,19 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from maskkit.data.augmentation import Augmentation, Draws
 from maskkit.data.images import first_few
-from maskkit.data.loader import Batch, ImageLoader, epoch_order, epoch_seed, split_epoch
+from maskkit.data.loader import ImageLoader
+from maskkit.data.order import epoch_order, epoch_seed, rows_of, split_epoch
 from maskkit.data.samples import Samples
 from maskkit.engine.distributed import ALONE, World
 from maskkit.engine.learning import Learning
 from maskkit.engine.progress import Progress
+from maskkit.engine.step import Step
 from maskkit.engine.validation import Validation
+from maskkit.engine.variation import Variation
 from maskkit.errors import NonFiniteLossError
-from maskkit.labels import NUM_CLASSES
-from maskkit.plugin.contracts import Mix
 from maskkit.reporting.events import EpochEnd, EpochStart, StepEnd
 from maskkit.reporting.reporter import Reporters
 
@@ -60,6 +57,7 @@ class Trainer:
     """Trains on some rows of a table, an epoch at a time, and keeps the best epoch and the last.
 
     targets: the class 0..17 that each image of the table is trained as, int64 [N].
+    weights: in which proportions the rows are drawn, float64; None draws each once in an epoch.
     world: the processes that share the batches of a step; all of them then have the same weights.
     """
 
@@ -67,12 +65,12 @@ class Trainer:
         self,
         *,
         learning: Learning,
-        augmentation: Augmentation,
-        mix: Mix | None,
+        variation: Variation,
         loader: ImageLoader,
         samples: Samples,
         targets: NDArray[np.int64],
         train_rows: Tensor,
+        weights: Tensor | None = None,
         validation: Validation,
         settings: Settings,
         reporters: Reporters,
@@ -80,14 +78,12 @@ class Trainer:
         progress: Progress,
         world: World = ALONE,
     ) -> None:
-        self.learning, self.augmentation, self.mix = learning, augmentation, mix
-        self.loader, self.samples = loader, samples
-        self.train_rows, self.validation = train_rows, validation
+        self.learning, self.loader, self.samples = learning, loader, samples
+        self.train_rows, self.weights, self.validation = train_rows, weights, validation
         self.settings, self.reporters, self.save = settings, reporters, save
         self.progress, self.world = progress, world
         self.device = learning.classifier.device
-        self.targets = torch.from_numpy(targets).to(self.device)
-        self.of_class = torch.tensor(learning.objective.view.of_class, device=self.device)
+        self.step = Step(learning, variation, targets, seed=settings.seed, clip_norm=settings.clip_norm, world=world)
         self.total_steps = progress.total_steps
         self.stopped_early = False
 
@@ -136,27 +132,33 @@ class Trainer:
         best = result if result.is_best else self.progress.best
         self.progress = Progress(result.epoch + 1, self.total_steps, best)
         if result.is_best:
-            self.save("best", {"model": self.learning.classifier.network.state_dict()}, result)
-        self._step_schedule("epoch", result)
+            self.save("best", {"model": self.learning.measured.network.state_dict()}, result)
+        self._step_schedule(result)
         self.reporters.on_epoch_end(result)
         self.save("last", {**self.learning.state(), "progress": self.progress.state()}, result)
 
     def _train_epoch(self, epoch: int) -> tuple[float, float, float]:
         """Return the mean loss, the accuracy and the images per second of one pass."""
-        order = epoch_order(self.train_rows, seed=self.settings.seed, epoch=epoch)
-        steps = split_epoch(order, self.settings.batch_size, self.settings.accumulate, self.world.size)
+        visits = epoch_order(
+            self.train_rows,
+            seed=self.settings.seed,
+            epoch=epoch,
+            weights=self.weights,
+            num_images=len(self.samples),
+        )
+        steps = split_epoch(visits, self.settings.batch_size, self.settings.accumulate, self.world.size)
         mine = [self.world.deal(batches) for batches in steps]
-        batches = self.loader.batches([rows for of_step in mine for rows in of_step])
+        wanted = [rows_of(one, len(self.samples)) for of_step in mine for one in of_step]
+        batches = self.loader.batches(wanted)
         self.reporters.on_epoch_start(EpochStart(epoch, self.settings.epochs, len(steps)))
-        self.learning.classifier.network.train()
-        self.learning.objective.train()
+        self.learning.begin_epoch(epoch)
         loss_sum = torch.zeros((), device=self.device)
         num_correct = torch.zeros((), dtype=torch.int64, device=self.device)
         interval = _Interval()
         started = time.perf_counter()
         for step, (of_all, of_step) in enumerate(zip(steps, mine, strict=True), start=1):
-            rows = torch.cat(of_all)
-            loss, correct = self._step(epoch, islice(batches, len(of_step)), len(of_step), len(rows))
+            rows = rows_of(torch.cat(of_all), len(self.samples))
+            loss, correct = self.step.take(epoch, islice(batches, len(of_step)), of_step, len(rows))
             loss_sum += loss * len(rows)
             num_correct += correct
             interval.losses.append(loss)
@@ -165,62 +167,10 @@ class Trainer:
             is_due = step % self.settings.log_interval == 0 or step == len(steps)
             mean = self._close(interval, epoch, step) if is_due else None
             self.reporters.on_step_end(StepEnd(epoch, step, self.total_steps, mean, self.lr))
-        self.world.same_buffers(self.learning.classifier.network)
+        self.learning.share_statistics(self.world)
         seconds = time.perf_counter() - started
-        count = len(self.train_rows)
+        count = len(visits)
         return float(self.world.sum(loss_sum)) / count, int(self.world.sum(num_correct)) / count, count / seconds
-
-    def _step(self, epoch: int, batches: Iterator[Batch], num_batches: int, num_rows: int) -> tuple[Tensor, Tensor]:
-        """Learn from this process's batches of one step, of `num_rows` images in all; nothing waits for the device.
-
-        Returns this process's part of the loss, which is the mean of all batches' losses by their sizes, and how many
-        of its answers were right.
-        """
-        network, optimizer, scaler = self.learning.classifier.network, self.learning.optimizer, self.learning.scaler
-        loss_sum = torch.zeros((), device=self.device)
-        num_correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        optimizer.zero_grad(set_to_none=True)
-        for number, batch in enumerate(batches, start=1):
-            with self._together(is_last=number == num_batches):
-                loss, correct = self._forward(epoch, batch)
-                part = loss * (self.world.size * len(batch.rows) / num_rows)  # of a mean over processes
-                scaler.scale(part).backward()  # type: ignore[no-untyped-call]
-            loss_sum += part.detach()
-            num_correct += correct
-        if self.settings.clip_norm is not None:
-            scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(network.parameters(), self.settings.clip_norm)
-        scaler.step(optimizer)
-        scaler.update()
-        self._step_schedule("step", None)
-        return loss_sum / self.world.size, num_correct
-
-    def _together(self, *, is_last: bool) -> AbstractContextManager[None]:
-        """Let the gradients of all processes become their mean in the last batch of a step, and not before."""
-        parallel = self.learning.classifier.parallel
-        return nullcontext() if parallel is None or is_last else parallel.no_sync()
-
-    def _forward(self, epoch: int, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch and how many of its answers were right."""
-        classifier, objective = self.learning.classifier, self.learning.objective
-        pixels = classifier.pixels(batch.images)
-        targets = self.targets[batch.rows.to(self.device, non_blocking=True)]
-        draws = Draws(self.settings.seed, epoch, batch.rows, device=self.device)
-        if self.augmentation.augment is not None:
-            pixels = self.augmentation.augment(pixels, draws)
-        if self.mix is not None:
-            pixels, targets = self.mix(pixels, functional.one_hot(targets, NUM_CLASSES).float(), draws)
-        logits = classifier.logits(pixels)
-        predicted = objective.probabilities(logits.detach()).argmax(dim=1)
-        return objective(logits, targets), self._are_right(predicted, targets).sum()
-
-    def _are_right(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Return which answers are right, bool [B]; of a mixed image, each class with the largest share is."""
-        if not targets.is_floating_point():
-            return predicted == self.of_class[targets]
-        num_classes = self.learning.objective.view.num_classes
-        shares = targets @ functional.one_hot(self.of_class, num_classes).to(targets.dtype)
-        return shares.gather(1, predicted[:, None]).squeeze(1) == shares.amax(dim=1)
 
     def _close(self, interval: _Interval, epoch: int, step: int) -> float:
         """Wait for the device once, and return the mean loss since the last time.
@@ -237,22 +187,19 @@ class Trainer:
         interval.rows.clear()
         return sum(losses) / len(losses)
 
-    def _step_schedule(self, interval: str, result: EpochEnd | None) -> None:
+    def _step_schedule(self, result: EpochEnd) -> None:
         schedule = self.learning.schedule
-        if schedule.interval != interval:
+        if schedule.interval != "epoch":
             return
-        with warnings.catch_warnings():
-            # A scaler leaves out a step whose gradients overflow, and torch takes that for a wrong order of calls.
-            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step", category=UserWarning)
-            if schedule.monitor is None or result is None:
-                schedule.scheduler.step()
-            else:
-                schedule.scheduler.step(result.metrics[schedule.monitor])
+        if schedule.monitor is None:
+            schedule.scheduler.step()
+        else:
+            schedule.scheduler.step(result.metrics[schedule.monitor])
 
     @property
     def lr(self) -> float:
-        """The learning rate of the first group of parameters."""
-        return float(self.learning.optimizer.param_groups[0]["lr"])
+        """The learning rate, the largest where layers have their own."""
+        return max(float(group["lr"]) for group in self.learning.optimizer.param_groups)
 
     def _non_finite(self, loss: float, epoch: int, step: int, rows: Tensor) -> NonFiniteLossError:
         files = first_few((self.samples.paths[row] for row in rows.tolist()), "\n  ")

@@ -47,7 +47,7 @@ class Validation:
         """Return the figures, which no batch size changes."""
         objective, view = learning.objective.eval(), learning.objective.view
         logits, self.batch_size = logits_within_memory(
-            learning.classifier, self.loader, self.rows, self.batch_size, self.world
+            learning.measured, self.loader, self.rows, self.batch_size, self.world
         )
         answers = torch.from_numpy(self.samples.answers[self.rows.numpy()]).to(logits.device)
         probabilities = objective.probabilities(logits)

@@ -129,11 +129,11 @@ def _check_values(path: Path, name: str, one: Any, flags: Mapping[str, Flag], re
             if flag not in flags:
                 raise UsageError(f"{path}: {name} has no options, but its choices have", hint=_EXAMPLE)
             try:
-                converted = flags[flag].convert(given)
+                components = flags[flag].names_in(flags[flag].convert(given))
             except UsageError as error:
                 raise UsageError(f"{path}: {error.message}") from None
-            if flags[flag].kind and isinstance(converted, str):
-                registry.find(flags[flag].kind, converted)
+            for component in components:
+                registry.find(flags[flag].kind, component)
 
 
 def _values(one: Mapping[str, Any]) -> list[Any]:

@@ -83,7 +83,8 @@ def _speed_of_engine(race: Race) -> float:
     from maskkit.builtin.augmentations import base
     from maskkit.builtin.datasets import mask_split_by_profile
     from maskkit.data.kept import KeptImages
-    from maskkit.data.loader import ImageLoader, split_rows
+    from maskkit.data.loader import ImageLoader
+    from maskkit.data.order import split_rows
     from maskkit.engine.device import choose_workers
 
     classifier = _classifier(race)

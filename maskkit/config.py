@@ -10,6 +10,7 @@ from maskkit.run_flags import RunFlags
 __all__ = [
     "CheckPluginConfig",
     "EvaluateConfig",
+    "FindLrConfig",
     "Kind",
     "ListPluginsConfig",
     "NewPluginConfig",
@@ -38,6 +39,18 @@ class TrainConfig(RunFlags):
     profile: bool = flag(
         False, "Record where the time of some steps goes; the same as profile among the reporters.",  # noqa: FBT003
         section="Output",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindLrConfig(RunFlags):
+    """Raise the learning rate from step to step of a training that is thrown away, and see where the loss falls."""
+
+    lowest: float = flag(1e-6, "Learning rate of the first step.", section="Search", above=0)
+    highest: float = flag(1.0, "Learning rate of the last step.", section="Search", above=0)
+    steps: int = flag(100, "Steps between them, fewer where the loss explodes.", section="Search", minimum=20)
+    plot: Path = flag(Path("lr.png"), "Picture of the loss by learning rate; its numbers go beside it, to a .csv.",
+        section="Search",
     )  # fmt: skip
 
 

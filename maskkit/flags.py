@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -12,6 +13,7 @@ from maskkit.criterion import terms_of
 from maskkit.errors import UsageError, nearest
 
 __all__ = ["MISSING", "Flag", "Layer", "as_json", "as_words", "build", "flag", "flags_of", "read_config_file"]
+__all__ += ["read_preset"]
 
 Config = TypeVar("Config")
 
@@ -200,6 +202,12 @@ def read_config_file(path: Path) -> Layer:
     if not isinstance(values, dict):
         raise UsageError(f"--config: {path} must hold a JSON object of flags and values")
     return Layer(str(path), {name.replace("-", "_"): value for name, value in values.items()}, is_file=True)
+
+
+def read_preset(name: str) -> Layer:
+    """Return the values of one of the recipes in the folder `presets`."""
+    path = files("maskkit") / "presets" / f"{name}.json"
+    return Layer(f"preset {name}", read_json(path.read_text(encoding="utf-8")), is_file=True)
 
 
 def _default(one: dataclasses.Field[Any]) -> Any:

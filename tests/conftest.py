@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parent.parent
 SHOTS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
 REAL_FACES = ROOT.parent / "shared" / "faces"
-USING_TORCH = {"train", "predict", "check-plugin"}
+USING_TORCH = {"train", "predict", "check-plugin", "find-lr"}
 
 Runner = Callable[..., Outcome]
 

@@ -82,6 +82,16 @@ def test_a_leak_is_told_after_the_first_epoch_and_from_then_on_before_it(
 
 
 @pytest.mark.slow
+def test_photos_that_an_epoch_has_not_drawn_are_looked_at_too(
+    maskkit: Runner, people: list[str], tmp_path: Path
+) -> None:
+    """With the old a hundred times as often, hardly any other photo is drawn in the first epoch."""
+    outcome = maskkit("train", *QUICK, "--oversample_old=100", "--num_workers=1")
+    assert outcome.code == 0, outcome.err
+    assert leaks(tmp_path / "runs" / "exp") == planted(people)
+
+
+@pytest.mark.slow
 def test_photos_that_are_left_out_of_training_leak_nothing(maskkit: Runner, people: list[str], tmp_path: Path) -> None:
     age = people[12].rpartition("_")[2]
     assert not people[8].endswith(age)

@@ -1,6 +1,5 @@
 """A run that was killed at any moment goes on to the same bits, and refuses what would make it another run."""
 
-import csv
 import json
 import os
 import random
@@ -16,21 +15,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from conftest import Runner, write_faces
 from forked import run_forked
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-from maskkit.engine.checkpoint import Checkpoint
+from resumed import RECIPES, SMALL, assert_same_run, attempt, curves_of, done_of, log_of, metrics_of, resume
 
 NUM_KILLS = 10
-TIMINGS = {"seconds", "images_per_second"}
-SMALL = ("--resize=32", "--num_workers=0", "--seed=7", "--log_interval=2")
 KINDS = {
     "plain": "--epochs=12 --scheduler=cosine --augmentation=GaussianAugmentation --model_args=dropout=0.5 --mix=cutmix",
     "accumulation": "--epochs=12 --accumulate=2 --batch_size=16 --scheduler=warm_restarts --optimizer=SGD --lr=0.02",
     "early stopping": "--epochs=40 --patience=7 --lr=0.02 --scheduler=plateau --clip_norm=1 --mix=half_face",
     "multihead": "--epochs=12 --classification=multihead --optimizer=AdamW --criterion=focal --scheduler=StepLR",
+    "every recipe": f"--epochs=12 {' '.join(RECIPES.values())}",
 }
 
 
@@ -38,15 +33,6 @@ KINDS = {
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos of 30 people."""
     return write_faces(tmp_path_factory.mktemp("faces") / "images", people=30)
-
-
-def attempt(place: Path, words: tuple[str, ...], *, seconds: float | None = None, fatal_write: float = 0) -> int:
-    """Run maskkit to its end, or kill it at a moment; what it says is added to a log, and its exit code returned."""
-    environment = os.environ | {"MASKKIT_DISABLE_PLUGINS": "*"}
-    done = run_forked(place, *words, env=environment, seconds=seconds, fatal_write=fatal_write)
-    with (place / "log.txt").open("a", encoding="utf-8") as log:
-        log.write(done.out + done.err)
-    return done.code
 
 
 def run_with_kills(place: Path, words: tuple[str, ...], seconds: float, seed: int) -> None:
@@ -70,54 +56,6 @@ def run_with_kills(place: Path, words: tuple[str, ...], seconds: float, seed: in
         if not is_begun:
             shutil.rmtree(place / "runs", ignore_errors=True)
     assert attempt(place, command) == 0, log_of(place)
-
-
-def log_of(place: Path) -> str:
-    return (place / "log.txt").read_text(encoding="utf-8")
-
-
-def metrics_of(run: Path) -> list[dict[str, str]]:
-    """Return the rows of metrics.csv without the timings."""
-    with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        return [{name: row[name] for name in row if name not in TIMINGS} for row in csv.DictReader(file)]
-
-
-def tensors(state: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value of a nested state with its place."""
-    if isinstance(state, dict):
-        for key, value in state.items():
-            yield from tensors(value, f"{name}.{key}")
-    elif isinstance(state, list | tuple):
-        for number, value in enumerate(state):
-            yield from tensors(value, f"{name}.{number}")
-    elif not TIMINGS & set(name.split(".")):
-        yield name, state
-
-
-def assert_same_checkpoint(found: Path, expected: Path) -> None:
-    states = [dict(tensors(dict(Checkpoint.load(path).state))) for path in (found, expected)]
-    assert states[0].keys() == states[1].keys()
-    for name, value in states[1].items():
-        same = torch.equal(states[0][name], value) if isinstance(value, torch.Tensor) else states[0][name] == value
-        assert same, name
-
-
-def curves_of(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return the points of every curve that TensorBoard shows, without the timings."""
-    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0}).Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if tag.rpartition("/")[2] not in TIMINGS]
-    return {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in tags}
-
-
-def assert_same_run(found: Path, expected: Path) -> None:
-    assert metrics_of(found) == metrics_of(expected)
-    for which in ("best", "last"):
-        path = Path("checkpoints") / f"{which}.safetensors"
-        assert_same_checkpoint(found / path, expected / path)
-    predictions = Path("predictions") / "valid_soft.csv"
-    assert (found / predictions).read_bytes() == (expected / predictions).read_bytes()
-    assert curves_of(found) == curves_of(expected)
-    assert not list(found.rglob("*.tmp"))
 
 
 @pytest.mark.slow
@@ -146,20 +84,6 @@ def stopped(faces: Path, tmp_path: Path) -> Path:
     assert attempt(tmp_path, words, fatal_write=2 * (2 + 2 * 3) - 1) == -signal.SIGKILL
     assert done_of(tmp_path) == 2
     return tmp_path
-
-
-def done_of(place: Path) -> int:
-    """Return how many epochs the last checkpoint holds."""
-    state = Checkpoint.load(place / "runs" / "exp" / "checkpoints" / "last.safetensors").state
-    done: int = state["progress"]["epochs_done"]
-    return done
-
-
-def resume(place: Path, *words: str | Path) -> str:
-    """Go on with the run of a folder, and return what it printed."""
-    before = log_of(place) if (place / "log.txt").exists() else ""
-    code = attempt(place, ("train", "--resume=runs/exp", *map(str, words)))
-    return f"exit code {code}\n" + log_of(place).removeprefix(before)
 
 
 def snapshot(run: Path) -> dict[Path, bytes]:

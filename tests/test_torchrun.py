@@ -31,6 +31,17 @@ QUICK = (
     "--valid_batch_size=5",
     "--log_interval=1",
 )
+RECIPES = (  # that change what is drawn, which gradients there are, or what is kept of the weights
+    "--balance=person_age",
+    "--oversample_old=2",
+    "--mix=cutmix",
+    "--mix_probability=0.5",
+    "--label_smoothing=0.1",
+    "--ema_decay=0.9",
+    "--freeze_epochs=1",
+    "--first_layer_lr=0.2",
+    "--resize_from=24",
+)
 STILL = ("--model_args=dropout=0", "--optimizer=SGD", "--lr=0.05")  # nothing that each process draws for itself
 
 pytestmark = pytest.mark.slow
@@ -80,7 +91,7 @@ def weights(run_dir: Path) -> dict[str, torch.Tensor]:
     return {
         name: tensor
         for name, tensor in load_file(run_dir / "checkpoints" / "last.safetensors").items()
-        if name.startswith("model.") and tensor.is_floating_point() and "running_" not in name
+        if name.startswith(("model.", "averages.")) and tensor.is_floating_point() and "running_" not in name
     }
 
 
@@ -89,11 +100,14 @@ def metrics(run_dir: Path) -> list[dict[str, str]]:
     return [{name: value for name, value in row.items() if name not in clocks} for row in rows(run_dir / "metrics.csv")]
 
 
-@pytest.mark.parametrize(("num_processes", "criterion"), [(2, "cross_entropy"), (4, "label_smoothing")])
+@pytest.mark.parametrize(
+    ("num_processes", "flags"),
+    [(2, ["--criterion=cross_entropy+focal", *RECIPES]), (4, ["--criterion=label_smoothing"])],
+)
 def test_several_processes_take_the_steps_of_one(
-    maskkit: Runner, torchrun: Launcher, data: Path, num_processes: int, criterion: str
+    maskkit: Runner, torchrun: Launcher, data: Path, num_processes: int, flags: list[str]
 ) -> None:
-    words = ["train", f"--data_dir={data}", *QUICK, *STILL, "--epochs=2", "--batch_size=4", f"--criterion={criterion}"]
+    words = ["train", f"--data_dir={data}", *QUICK, *STILL, "--epochs=2", "--batch_size=4", *flags]
     words += ["--augmentation=AffineAugmentation", "--reporters=tensorboard,csv", "--clip_norm=1"]
     one = maskkit(*words, f"--accumulate={num_processes}", "--name=one")
     assert one.code == 0, one.err

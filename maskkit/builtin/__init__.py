@@ -39,7 +39,10 @@ def maskkit_losses() -> Iterable[Component]:
 def maskkit_augmentations() -> Iterable[Component]:
     augmentations = {
         "BaseAugmentation": ("base", "Centre crop, resize; nothing random"),
-        "AffineAugmentation": ("affine", "Base, with shear, scale and colour jitter in training"),
+        "AffineAugmentation": (
+            "affine",
+            "Base, with shear, scale and colour jitter in training; flip=0.5 mirrors half",
+        ),
         "GaussianAugmentation": ("gaussian", "Base, with colour jitter and Gaussian noise in training"),
     }
     for name, (factory, summary) in augmentations.items():

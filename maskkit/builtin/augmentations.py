@@ -33,12 +33,14 @@ def affine(
     min_scale: float = 0.8,
     max_scale: float = 1.2,
     jitter: float = 0.1,
+    flip: float = 0.0,
 ) -> Augmentation:
-    """Prepare as `base`, then shear and scale each image about its centre and vary its colours.
+    """Prepare as `base`, then shear and scale each image about its centre, vary its colours, and mirror some.
 
     shear: the largest angle in degrees, to either side.
     min_scale, max_scale: factors of the size; what lies outside the image is black.
     jitter: the largest change of brightness, contrast, saturation and hue (in turns); 0 leaves the colours alone.
+    flip: the share of images that are mirrored, left for right.
 
     Raises:
         UsageError: an option lies outside its range.
@@ -47,7 +49,8 @@ def affine(
     _within("min_scale", min_scale, 0.01, max_scale)
     _within("max_scale", max_scale, min_scale, 100)
     _within("jitter", jitter, 0, 0.5)
-    augment = partial(_affine, shear=shear, min_scale=min_scale, max_scale=max_scale, jitter=jitter)
+    _within("flip", flip, 0, 1)
+    augment = partial(_affine, shear=shear, min_scale=min_scale, max_scale=max_scale, jitter=jitter, flip=flip)
     return Augmentation(_prepare_with(size, crop), augment)
 
 
@@ -89,11 +92,19 @@ def _prepare(image: Image.Image, *, size: tuple[int, int], crop: int) -> torch.T
 
 
 def _affine(
-    images: torch.Tensor, draws: Draws, *, shear: float, min_scale: float, max_scale: float, jitter: float
+    images: torch.Tensor,
+    draws: Draws,
+    *,
+    shear: float,
+    min_scale: float,
+    max_scale: float,
+    jitter: float,
+    flip: float,
 ) -> torch.Tensor:
     slope = (_either_side(draws, 1) * shear).deg2rad().tan()
     scale = min_scale + (max_scale - min_scale) * draws.uniform(1)
-    return _jittered(_sheared(images, slope, scale), draws, jitter)
+    images = _jittered(_sheared(images, slope, scale), draws, jitter)
+    return torch.where(draws.uniform(1, 1, 1) < flip, images.flip(3), images) if flip else images
 
 
 def _gaussian(images: torch.Tensor, draws: Draws, *, noise: float, jitter: float) -> torch.Tensor:

@@ -7,6 +7,7 @@ from maskkit.config import (
     CheckConfig,
     CheckPluginConfig,
     EvaluateConfig,
+    FindLrConfig,
     ListPluginsConfig,
     NewPluginConfig,
     PredictConfig,
@@ -40,6 +41,16 @@ COMMANDS = {
             (
                 "maskkit tune --data_dir=train/images --trials=20 --epochs=5",
                 "maskkit tune --data_dir=/data/train/images --space=search_space.json --remote=config_remote.yml",
+            ),
+            takes_config_file=True,
+        ),
+        Command(
+            "find-lr",
+            FindLrConfig,
+            commands.find_lr,
+            (
+                "maskkit find-lr",
+                "maskkit find-lr --data_dir=train/images --model=Efficientnet_b3 --optimizer=AdamW --plot=rates.png",
             ),
             takes_config_file=True,
         ),

@@ -12,6 +12,7 @@ from maskkit.config import (
     CheckConfig,
     CheckPluginConfig,
     EvaluateConfig,
+    FindLrConfig,
     ListPluginsConfig,
     NewPluginConfig,
     PredictConfig,
@@ -35,6 +36,7 @@ __all__ = [
     "cache",
     "check_plugin",
     "evaluate",
+    "find_lr",
     "guest",
     "installed",
     "list_plugins",
@@ -80,6 +82,17 @@ def tune(config: TuneConfig, sources: Mapping[str, str]) -> int:
     from maskkit.cli.tuning import tune_and_print
 
     return tune_and_print(config, sources, registry)
+
+
+def find_lr(config: FindLrConfig, sources: Mapping[str, str]) -> int:
+    """Try learning rates on the training that the flags describe."""
+    registry = installed()
+    _check_names(config, registry)
+    _prepare_process()
+    from maskkit.cli.lr_search import search_and_print
+
+    search_and_print(config, sources, registry)
+    return 0
 
 
 def predict(config: PredictConfig, _: Mapping[str, str]) -> int:

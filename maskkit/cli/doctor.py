@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from maskkit.cli.pictures import check_picture, naming_picture
 from maskkit.config import CheckConfig
 from maskkit.data.doctor import Checkup, Finding, examine
-from maskkit.errors import UsageError
 from maskkit.labels import AGE, CLASS_NAMES, GENDER, MASK
 from maskkit.progress import showing_progress
 
@@ -24,8 +24,7 @@ def check_and_print(config: CheckConfig) -> int:
     Raises:
         UsageError: the contact sheet cannot be written there.
     """
-    if config.sheet and config.sheet.suffix.lower() != ".png":
-        raise UsageError(f"--sheet={config.sheet} is no .png", hint="Type --sheet=FILE.png.")
+    check_picture("sheet", config.sheet)
     with showing_progress() as progress_of:
         found = examine(config.data_dir, on_progress=progress_of("looking at", "photos"))
     if config.format == "json":
@@ -40,12 +39,8 @@ def check_and_print(config: CheckConfig) -> int:
 def _write_sheet(path: Path, found: Checkup) -> None:
     from maskkit.data.contact_sheet import write_contact_sheet
 
-    try:
+    with naming_picture("sheet", path):
         write_contact_sheet(path, found.photos)
-    except OSError as error:
-        raise UsageError(
-            f"--sheet={path} cannot be written: {error.strerror or error}", hint="Name a file in a folder of yours."
-        ) from error
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"wrote {path}", markup=False)
 
 

@@ -54,6 +54,9 @@ def command_help(command: "Command", registry: "Registry") -> str:
         lines += [
             "",
             "Layers:",
+            *_row(
+                "--preset=baseline|strong", "Values of a recipe of maskkit's own: the defaults, or the best one found."
+            ),
             *_row("--config=PATH", "Values from a config.json of a run, or any JSON of flags; flags win."),
         ]
     return "\n".join(lines)

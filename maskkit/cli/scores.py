@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from maskkit.bootstrap import COVERAGE, RESAMPLES, Estimate
+from maskkit.cli.pictures import check_picture, naming_picture
 from maskkit.config import EvaluateConfig
-from maskkit.errors import PredictionError, UsageError
+from maskkit.errors import PredictionError
 from maskkit.evaluation import Evaluation, evaluate
 from maskkit.files import replacing
 from maskkit.predictions import notice_of_run, read_predictions
@@ -22,7 +23,7 @@ def print_evaluation(config: EvaluateConfig) -> None:
     Raises:
         UsageError: the picture cannot be written there; nothing is printed then.
     """
-    _check_picture(config.confusion)
+    check_picture("confusion", config.confusion)
     source = _file_to_score(config)
     truth = read_predictions(config.truth) if config.truth else None
     found = evaluate(read_predictions(source), truth, classification=config.classification)
@@ -44,21 +45,11 @@ def print_evaluation(config: EvaluateConfig) -> None:
         console.print(f"wrote {config.confusion}", markup=False)
 
 
-def _check_picture(path: Path | None) -> None:
-    if path and path.suffix.lower() != ".png":
-        raise UsageError(f"--confusion={path} is no .png", hint="Type --confusion=FILE.png.")
-
-
 def _draw_confusion(path: Path, found: Evaluation) -> None:
     from maskkit.reporting.figures import confusion_figure
 
-    try:
-        with replacing(path) as temporary:
-            confusion_figure(found.counts, found.view.classes).savefig(temporary, format="png")
-    except OSError as error:
-        raise UsageError(
-            f"--confusion={path} cannot be written: {error.strerror or error}", hint="Name a file in a folder of yours."
-        ) from error
+    with naming_picture("confusion", path), replacing(path) as temporary:
+        confusion_figure(found.counts, found.view.classes).savefig(temporary, format="png")
 
 
 def _file_to_score(config: EvaluateConfig) -> Path:

@@ -15,14 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from maskkit.cli import commands
 from maskkit.cli.arguments import read_arguments
 from maskkit.cli.catalogue import COMMANDS
 from maskkit.cli.command import Command
 from maskkit.errors import LostProcessError, MaskkitError, NonFiniteLossError, UsageError
-from maskkit.flags import Flag, Layer, build, flag, flags_of, read_config_file
+from maskkit.flags import Flag, Layer, build, flag, flags_of, read_config_file, read_preset
 from maskkit.processes import place_in
 from maskkit.tuning.nni.trial import in_trial, tuned_layer
 
@@ -130,8 +130,9 @@ def _flags_with_config(command: Command) -> dict[str, Flag]:
 
 @dataclass(frozen=True, kw_only=True)
 class _ConfigFile:
-    """The flag that names a file of flags."""
+    """The flags that name a file of flags."""
 
+    preset: Literal["baseline", "strong"] | None = flag(None, "A recipe of maskkit's own; see maskkit/presets.")
     config: Path | None = flag(None, "A config.json, or any JSON object of flags.")
 
 
@@ -140,8 +141,11 @@ def _fill(
 ) -> tuple[Any, dict[str, str]]:
     layers = []
     values: dict[str, object] = dict(texts)
-    if command.takes_config_file and "config" in values:
-        layers.append(read_config_file(flags_of(_ConfigFile)["config"].convert(values.pop("config"))))
+    files = flags_of(_ConfigFile) if command.takes_config_file else {}
+    if files and "preset" in values:
+        layers.append(read_preset(files["preset"].convert(values.pop("preset"))))
+    if files and "config" in values:
+        layers.append(read_config_file(files["config"].convert(values.pop("config"))))
     places = [one for one in flags_of(command.config).values() if one.word]
     for position, place in enumerate(places[: len(words)]):
         values[place.name] = list(words[position:]) if place.takes_many_words else words[position]

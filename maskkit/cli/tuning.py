@@ -58,12 +58,13 @@ def _check_trainings(search: Search, registry: Registry) -> None:
         DataError: the images do not.
     """
     from maskkit.engine.device import choose_device
-    from maskkit.engine.parts import choose_parts, choose_reporters, plain_names
+    from maskkit.engine.parts import choose_losses, choose_parts, choose_reporters, plain_names
     from maskkit.engine.sources import find_sources
 
     trainings = [plain_names(search.training(chosen), registry) for chosen in examples(search.space)]
     for training in trainings:
         choose_parts(training, registry)
+        choose_losses(training, registry)
         choose_reporters(training, registry)
     if search.is_local:
         choose_device(search.config.device)

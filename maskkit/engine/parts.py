@@ -147,10 +147,8 @@ def _loss_options(config: TrainConfig, offers: Sequence[Offer], registry: Regist
     """Return the options of each loss: of one, all that are given; of a sum, those under its name."""
     if len(offers) == 1:
         return [dict(config.criterion_args)]
-    given = [
-        (registry.find("loss", name), _options_of("criterion_args", name, options))
-        for name, options in config.criterion_args.items()
-    ]
+    own = {name: _options_of("criterion_args", name, options) for name, options in config.criterion_args.items()}
+    given = [(registry.find("loss", name), options) for name, options in own.items()]
     for offer, _ in given:
         if offer not in offers:
             raise UsageError(

@@ -117,9 +117,9 @@ def flags_given(run_dir: Path, origins: Mapping[str, str]) -> list[str]:
     given = [name for name, origin in origins.items() if origin == "flag" and name != "resume"]
     files = {origin for origin in origins.values() if origin not in {"flag", "default"}}
     if files:
-        raise UsageError(
-            f"--resume={run_dir} and --config={files.pop()} exclude each other", hint="A run keeps its own config.json."
-        )
+        source = files.pop()
+        other = source.replace("preset ", "--preset=") if source.startswith("preset ") else f"--config={source}"
+        raise UsageError(f"--resume={run_dir} and {other} exclude each other", hint="A run keeps its own config.json.")
     fixed = [name for name in given if name not in _MAY_DIFFER]
     if fixed:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Figures of a validation: the confusion of its classes, and its surest mistakes.
+"""Figures: the confusion of classes and the surest mistakes of a validation, and the loss by learning rate.
 
 Matplotlib is loaded when a figure is drawn, and by its objects alone: no display, and no state that a notebook shares.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-__all__ = ["confusion_figure", "mistakes_figure"]
+__all__ = ["confusion_figure", "mistakes_figure", "rates_figure"]
 
 _MANY = 6  # beyond so many classes a cell holds its count alone, and the names below lean
 _MAX_COLUMNS = 4
@@ -100,3 +100,27 @@ def _show_picture(axes: "Axes", path: str, open_image: "Callable[[str], Image]")
 def _file_name(path: str) -> str:
     """Return the folder and the name of a file, in letters that the font has."""
     return "\n".join(PurePath(path).parts[-2:]).encode("ascii", "replace").decode()
+
+
+def rates_figure(
+    rates: NDArray[np.float64], losses: NDArray[np.float64], smooth: NDArray[np.float64], suggested: float
+) -> "Figure":
+    """Return the picture of the losses float64 [N] at rising learning rates float64 [N], and of their smooth course."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    axes.semilogx(rates, losses, ".", color="0.7", label="of a step")
+    axes.semilogx(rates, smooth, color="tab:blue", label="smooth")
+    axes.axvline(suggested, color="tab:orange", linestyle="--", label=f"suggested: {suggested:.1e}")
+    axes.set(xlabel="learning rate", ylabel="loss", ylim=_around(smooth))
+    axes.grid(color="0.9")
+    axes.legend()
+    return figure
+
+
+def _around(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return limits that show the lower part of a curve whose end may explode."""
+    low, begin = float(values.min()), float(values[0])
+    room = max(begin - low, 1e-6)
+    return low - 0.2 * room, begin + room

@@ -1,6 +1,7 @@
 """What becomes of a training batch: mixed in the share that is asked for, smaller in the first epochs, smoothed."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -159,7 +160,7 @@ def test_a_sum_of_losses_is_their_weighted_sum_and_so_is_its_gradient(
     answers: list[int], first: float, second: float
 ) -> None:
     counts, truth = np.ones(18, dtype=np.int64), torch.tensor(answers)
-    makers = [(first, losses.cross_entropy), (second, losses.focal)]
+    makers: list[tuple[float, Callable[..., nn.Module]]] = [(first, losses.cross_entropy), (second, losses.focal)]
     logits = torch.randn(len(answers), 18, generator=torch.Generator().manual_seed(1)).requires_grad_()
     total = LossSum.made(makers, num_classes=18, class_counts=counts)(logits, truth)
     (gradient,) = torch.autograd.grad(total, logits)

@@ -44,7 +44,7 @@ class TrainConfig(RunFlags):
 
 @dataclass(frozen=True, kw_only=True)
 class FindLrConfig(RunFlags):
-    """Raise the learning rate from step to step of a training that is thrown away, and see where the loss falls."""
+    """Raise the learning rate step by step in a training for nothing else, and suggest one."""
 
     lowest: float = flag(1e-6, "Learning rate of the first step.", section="Search", above=0)
     highest: float = flag(1.0, "Learning rate of the last step.", section="Search", above=0)

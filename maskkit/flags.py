@@ -180,8 +180,11 @@ def as_json(config: Any) -> dict[str, Any]:
 
 
 def as_words(values: Mapping[str, Any]) -> list[str]:
-    """Return the words of a command line that give these values, by flag, on any of which `build` agrees."""
-    return [f"--{name}={_as_text(value)}" for name, value in values.items()]
+    """Return the words of a command line that give these values, by flag, on any of which `build` agrees.
+
+    None has no words: it is the default of every flag that takes it.
+    """
+    return [f"--{name}={_as_text(value)}" for name, value in values.items() if value is not None]
 
 
 def read_config_file(path: Path) -> Layer:

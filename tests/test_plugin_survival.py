@@ -95,7 +95,8 @@ def test_parts_of_plugins_survive(overlay: Overlay, place: Path) -> None:
     assert done.code == 0, done.err
     assert (place / "vote.csv").read_bytes() == (place / "whole" / "eval_hard.csv").read_bytes()
 
-    parts = json.loads((broken / "config.json").read_text(encoding="utf-8"))["components"]
+    content = json.loads((broken / "config.json").read_text(encoding="utf-8"))
+    parts = content["components"] | {"loss": content["losses"][0]}
     for kind in ("model", "loss", "dataset", "augmentation"):
         assert (parts[kind]["name"], parts[kind]["distribution"]) == (f"our_{kind}", f"maskkit-our-{kind}")
 

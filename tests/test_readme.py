@@ -22,8 +22,9 @@ from sklearn.preprocessing import StandardScaler
 
 from maskkit.cli.arguments import read_arguments
 from maskkit.cli.catalogue import COMMANDS
+from maskkit.cli.shell import flags_with_files
 from maskkit.config import TrainConfig
-from maskkit.flags import Layer, build, flags_of
+from maskkit.flags import Layer, build, flags_of, read_preset
 from maskkit.labels import age_group, encode
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,10 +43,12 @@ def test_commands_for_bigger_machines_are_understood(line: str) -> None:
     program, name, *tokens = shlex.split(line)
     assert program == "maskkit"
     command = COMMANDS[name]
-    flags = flags_of(command.config)
+    flags = flags_with_files(command)
     arguments = read_arguments(tokens, flags, name)
     words = zip((one.name for one in flags.values() if one.word), arguments.words, strict=False)
-    build(command.config, [Layer("flag", dict(words) | arguments.flags)])
+    values = dict(words) | arguments.flags
+    layers = [read_preset(values.pop("preset"))] if "preset" in values else []
+    build(command.config, [*layers, Layer("flag", values)])
 
 
 def test_the_plugin_shown_is_the_one_in_the_examples() -> None:

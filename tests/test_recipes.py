@@ -9,9 +9,10 @@ import torch
 from conftest import Runner, write_faces
 from resumed import RECIPES, SMALL, assert_same_run, attempt, done_of, log_of, resume
 
+from maskkit.cli.arguments import read_arguments
 from maskkit.config import TrainConfig
 from maskkit.engine.checkpoint import Checkpoint
-from maskkit.flags import as_json, read_preset
+from maskkit.flags import Layer, as_json, as_words, build, flags_of, read_preset
 
 EVERY = tuple(" ".join(RECIPES.values()).split())
 
@@ -87,6 +88,15 @@ def test_the_preset_baseline_is_the_defaults_and_strong_names_the_same_flags() -
     assert list(strong) == list(baseline)
     assert strong != baseline
     assert not {"drop_ages", "old_from", "relabel", "seed", "data_dir", "model"} & set(strong)
+
+
+@pytest.mark.parametrize("name", ["baseline", "strong"])
+def test_a_preset_can_be_typed_as_flags(name: str) -> None:
+    """As a search does, which starts its trials by words."""
+    expected, _ = build(TrainConfig, [read_preset(name)])
+    values = {flag: getattr(expected, flag) for flag in read_preset(name).values}
+    typed = read_arguments(as_words(values), flags_of(TrainConfig), "train")
+    assert build(TrainConfig, [Layer("flag", dict(typed.flags))])[0] == expected
 
 
 @pytest.mark.slow

@@ -273,12 +273,11 @@ def test_config_json_holds_values_origins_decisions_and_components(train: Train,
         "dataset": "MaskSplitByProfileDataset",
         "model": "BaseModel",
         "augmentation": "BaseAugmentation",
-        "loss": "focal",
         "optimizer": "Adam",
         "scheduler": "step10",
     }
-    assert content["components"]["loss"]["options"] == {"gamma": 1.5}
-    records = [*content["components"].values(), *content["reporters"]]
+    assert [(part["name"], part["options"]) for part in content["losses"]] == [("focal", {"gamma": 1.5})]
+    records = [*content["components"].values(), *content["losses"], *content["reporters"]]
     assert [part["name"] for part in content["reporters"]] == content["values"]["reporters"]
     assert all((part["distribution"], part["version"]) == ("maskkit", maskkit.__version__) for part in records)
 

@@ -62,7 +62,7 @@ FILES: dict[str, str | bytes] = {
 CASES: list[Row] = [
     # commands, words and the spelling of flags
     ("trian", 2, ["unknown command 'trian'", "Did you mean train?"]),
-    ("''", 2, ["unknown command ''", "Commands: train, tune, predict, evaluate, vote"]),
+    ("''", 2, ["unknown command ''", "Commands: train, tune, find-lr, predict, evaluate, vote"]),
     ("train --modle=x", 2, ["unknown flag --modle", "Did you mean --model?"]),
     ("train -epochs 3", 2, ["'-epochs' is no flag", "Did you mean --epochs?"]),
     ("train —epochs=3", 2, ["unexpected word '—epochs=3'", "Did you mean --epochs?"]),

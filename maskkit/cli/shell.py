@@ -26,7 +26,7 @@ from maskkit.flags import Flag, Layer, build, flag, flags_of, read_config_file, 
 from maskkit.processes import place_in
 from maskkit.tuning.nni.trial import in_trial, tuned_layer
 
-__all__ = ["main"]
+__all__ = ["flags_with_files", "main"]
 
 INTERRUPTED, TERMINATED = 130, 143
 _TOGETHER = {"train", "predict"}  # the commands that torchrun may run in several processes
@@ -111,7 +111,7 @@ def _ask_fire(command: Command, tokens: list[str]) -> Job:
     """Let Fire pick the command; tokens are checked before, and every value reaches it as a quoted literal."""
     import fire
 
-    arguments = read_arguments(tokens, _flags_with_config(command), command.name)
+    arguments = read_arguments(tokens, flags_with_files(command), command.name)
 
     def note(*words: str, **flags: str) -> Job:
         return Job(command, words, flags)
@@ -124,7 +124,8 @@ def _ask_fire(command: Command, tokens: list[str]) -> Job:
     return job
 
 
-def _flags_with_config(command: Command) -> dict[str, Flag]:
+def flags_with_files(command: Command) -> dict[str, Flag]:
+    """Return the flags of a command by name, with those that name a file of flags where it takes one."""
     return flags_of(command.config) | (flags_of(_ConfigFile) if command.takes_config_file else {})
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
-from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from maskkit.config import FindLrConfig, RunFlags, TrainConfig
@@ -126,9 +125,5 @@ def _losses(plan: Plan, learning: Learning) -> Iterator[float]:
         steps = split_epoch(visits, plan.batch_size, config.accumulate)
         batches = loader.batches([rows_of(one, num_images) for of_step in steps for one in of_step])
         for of_step in steps:
-            yield _taken(step, epoch, batches, of_step)
-
-
-def _taken(step: Step, epoch: int, batches: Iterator[object], visits: list[Tensor]) -> float:
-    loss, _ = step.take(epoch, islice(batches, len(visits)), visits, sum(map(len, visits)))  # type: ignore[arg-type]
-    return float(loss)
+            loss, _ = step.take(epoch, islice(batches, len(of_step)), of_step, sum(map(len, of_step)))
+            yield float(loss)

@@ -138,6 +138,7 @@ def make_plan(
     """
     config = plain_names(config, registry)
     parts = choose_parts(config, registry)
+    losses = choose_losses(config, registry)
     reporters = choose_reporters(config, registry)
     device = choose_device(config.device, world.place)
     precision = for_training(choose_precision(config.precision, device), device)
@@ -162,7 +163,7 @@ def make_plan(
         view=view_named(config.classification),
         device=device,
         precision=precision,
-        losses=choose_losses(config, registry),
+        losses=losses,
         variation=Variation(
             augmentation=augmentation,
             mix=parts["mix"].build_function(num_classes=NUM_CLASSES) if "mix" in parts else None,

@@ -22,11 +22,10 @@ def epoch_order(
     table: `rows_of` gives the row, and no two visits draw the same augmentation.
     """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-    shuffled = rows[torch.randperm(len(rows), generator=generator)]
-    if weights is None:
-        return shuffled
-    assert num_images is not None  # noqa: S101  without it a second visit has no number
     order = torch.randperm(len(rows), generator=generator)
+    if weights is None:
+        return rows[order]
+    assert num_images is not None  # noqa: S101  without it a second visit has no number
     times = _drawn_times(weights[order], float(torch.rand((), generator=generator, dtype=torch.float64)))
     visited = rows[order].repeat_interleave(times)
     first_of = (times.cumsum(0) - times).repeat_interleave(times)

@@ -102,7 +102,7 @@ def test_every_new_plugin_is_found_well(street: Street) -> None:
 def test_a_training_of_new_parts_alone_records_each_with_its_options(trained: Path) -> None:
     config = json.loads((trained / "config.json").read_text(encoding="utf-8"))
     for kind, options in OPTIONS.items():
-        part = config["components"][kind]
+        part = config["losses"][0] if kind == "loss" else config["components"][kind]
         assert (part["name"], part["distribution"]) == (f"own_{kind}", f"maskkit-own-{kind}")
         assert part["options"] == options
 

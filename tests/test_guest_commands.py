@@ -157,7 +157,11 @@ def test_words_may_go_on_and_the_exit_code_is_what_is_returned(kitchen: Overlay,
         ("absent", 1, ["command 'absent' of guest-kitchen 1.2.3 cannot be loaded", "AttributeError"]),
         ("mutable", 1, ["text cannot be turned into the type of sizes, list[int]; use bool, int, float, str, Path"]),
         ("silent", 1, ["the sentence of size is empty"]),
-        ("bakke bread", 2, ["unknown command 'bakke'", "Did you mean bake?", "train, tune, find-lr, predict", "kitchen:train"]),
+        (
+            "bakke bread",
+            2,
+            ["unknown command 'bakke'", "Did you mean bake?", "train, tune, find-lr, predict", "kitchen:train"],
+        ),
     ],
 )
 def test_what_is_wrong_is_told(kitchen: Overlay, tmp_path: Path, line: str, code: int, parts: list[str]) -> None:

@@ -72,6 +72,7 @@ def test_a_loss_that_explodes_ends_the_search_early(maskkit: Runner, faces: Path
 REFUSED = {
     "--plot=lr.jpg": "--plot=lr.jpg is no .png",
     "--lowest=1 --highest=0.1": "--lowest=1 must be less than --highest=0.1",
+    "--fold=2": "--fold=2: of how many folds?",
     "--steps=5": "--steps must be at least 20",
     "--model=BasModel": "Did you mean BaseModel?",
 }

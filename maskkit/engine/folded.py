@@ -43,7 +43,7 @@ from maskkit.flags import Layer, as_json, build
 from maskkit.plugin.registry import Registry
 from maskkit.processes import Place, launch_key
 
-__all__ = ["train"]
+__all__ = ["check_folds", "train"]
 
 _FILE = "config.json"
 _FOUND = ("dataset", "data_dir", "split_file", "relabel")  # from wherever the folds are gone on with
@@ -76,7 +76,7 @@ def _train(
 ) -> Path:
     if config.resume is not None:
         return _go_on(config.resume, config, origins, registry, world)
-    _check_flags(config, origins)
+    check_folds(config, origins)
     num_folds = config.folds
     if num_folds is None or config.fold is not None:
         return train_one(config, origins, registry, world=world, launch=launch)
@@ -114,7 +114,12 @@ def _go_on(run_dir: Path, config: TrainConfig, origins: Mapping[str, str], regis
         return _train_folds(run_dir, asked, registry, world)
 
 
-def _check_flags(config: TrainConfig, origins: Mapping[str, str]) -> None:
+def check_folds(config: TrainConfig, origins: Mapping[str, str]) -> None:
+    """Refuse flags of folds that do not go together.
+
+    Raises:
+        UsageError: they do not.
+    """
     if config.fold is not None and config.folds is None:
         raise UsageError(f"--fold={config.fold}: of how many folds?", hint="Say it with --folds=5.")
     if config.folds is not None and origins.get("val_ratio") == "flag":

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from maskkit.config import FindLrConfig, RunFlags, TrainConfig
 from maskkit.data.order import epoch_order, epoch_seed, rows_of, split_epoch
+from maskkit.engine.folded import check_folds
 from maskkit.engine.learning import Learning, build_learning
 from maskkit.engine.memory import explaining_memory
 from maskkit.engine.plan import Plan, make_plan
@@ -79,8 +80,11 @@ def find_lr(
         UsageError, DataError, WeightsError, PluginError: as of a training.
     """
     training = TrainConfig(**{one.name: getattr(config, one.name) for one in fields(RunFlags)})
+    check_folds(training, origins)
+    if training.folds is not None and training.fold is None:
+        training = replace(training, fold=0)
     with explaining_memory():
-        plan = make_plan(training, {**dict.fromkeys(origins, "default"), **origins}, registry)
+        plan = make_plan(training, origins, registry)
         learning = build_learning(plan, is_resumed=False)
         rehearse(plan, learning)
         learning.begin_epoch(training.freeze_epochs)  # with all that ever learns

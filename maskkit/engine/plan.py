@@ -143,7 +143,7 @@ def make_plan(
     device = choose_device(config.device, world.place)
     precision = for_training(choose_precision(config.precision, device), device)
     _check_device(config, device)
-    augmentation = parts["augmentation"].build_a(Augmentation, size=config.resize)
+    variation = _variation(config, parts)
     pretrained = _is_pretrained(config, has_weights=parts["model"].component.has_weights)
     if config.weights is not None:
         check_source(config.weights)
@@ -164,12 +164,7 @@ def make_plan(
         device=device,
         precision=precision,
         losses=losses,
-        variation=Variation(
-            augmentation=augmentation,
-            mix=parts["mix"].build_function(num_classes=NUM_CLASSES) if "mix" in parts else None,
-            mix_probability=config.mix_probability,
-            growth=_growth(config),
-        ),
+        variation=variation,
         folds=folds,
         fold_numbers=fold_numbers,
         targets=targets(sources.samples, config.old_from),
@@ -177,6 +172,15 @@ def make_plan(
         num_workers=choose_workers(config.num_workers, device, world.place),
         cache=_choose_cache(config, len(sources.samples) * world.place.local_size),
         world=world,
+    )
+
+
+def _variation(config: TrainConfig, parts: Mapping[str, Part]) -> Variation:
+    return Variation(
+        augmentation=parts["augmentation"].build_a(Augmentation, size=config.resize),
+        mix=parts["mix"].build_function(num_classes=NUM_CLASSES) if "mix" in parts else None,
+        mix_probability=config.mix_probability,
+        growth=_growth(config),
     )
 
 

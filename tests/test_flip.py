@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Runner
+from conftest import Runner, write_faces
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,10 +18,15 @@ def soft(path: Path) -> NDArray[np.float64]:
     return np.array([[float(row[str(number)]) for number in range(18)] for row in rows])
 
 
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_faces(tmp_path_factory.mktemp("faces") / "images", people=12)
+
+
 @pytest.fixture
-def mirrored(train_images: Path, tmp_path: Path) -> Path:
+def mirrored(faces: Path, tmp_path: Path) -> Path:
     """Some photos, and in another folder the same ones left for right."""
-    for number, path in enumerate(sorted(train_images.rglob("*.jpg"))[:12]):
+    for number, path in enumerate(sorted(faces.rglob("*.png"))[:12]):
         with Image.open(path) as image:
             for folder, photo in (("plain", image), ("mirrored", image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))):
                 (tmp_path / folder).mkdir(exist_ok=True)
@@ -30,10 +35,8 @@ def mirrored(train_images: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_prediction_is_the_scaled_geometric_mean_of_both_sides(
-    maskkit: Runner, mirrored: Path, train_images: Path
-) -> None:
-    trained = maskkit("train", f"--data_dir={train_images}", *SMALL, "--test_flip=predictions", "--eval_dir=plain")
+def test_a_prediction_is_the_scaled_geometric_mean_of_both_sides(maskkit: Runner, mirrored: Path, faces: Path) -> None:
+    trained = maskkit("train", f"--data_dir={faces}", *SMALL, "--test_flip=predictions", "--eval_dir=plain")
     assert trained.code == 0, trained.err
     for name, words in {
         "left": ("--images=plain", "--test_flip=false"),
@@ -41,7 +44,7 @@ def test_a_prediction_is_the_scaled_geometric_mean_of_both_sides(
         "both": ("--images=plain",),
         "mirror": ("--images=mirrored",),
     }.items():
-        predicted = maskkit("predict", "runs/exp", f"--out={name}", *words)
+        predicted = maskkit("predict", "runs/exp", f"--out={name}", "--num_workers=0", *words)
         assert predicted.code == 0, predicted.err
     left, right, both, mirror = (
         soft(mirrored / name / "eval_soft.csv") for name in ("left", "right", "both", "mirror")
@@ -55,11 +58,11 @@ def test_a_prediction_is_the_scaled_geometric_mean_of_both_sides(
 
 
 @pytest.mark.slow
-def test_validation_takes_both_sides_only_when_asked_to(maskkit: Runner, train_images: Path, tmp_path: Path) -> None:
+def test_validation_takes_both_sides_only_when_asked_to(maskkit: Runner, faces: Path, tmp_path: Path) -> None:
     """Training is the same in all; valid_soft.csv is of predictions, and so of both sides before validation is."""
     rows: dict[str, dict[str, str]] = {}
     for choice in ("no", "predictions", "always"):
-        words = (f"--data_dir={train_images}", *SMALL, f"--test_flip={choice}", f"--name={choice}", "--eval_dir=none")
+        words = (f"--data_dir={faces}", *SMALL, f"--test_flip={choice}", f"--name={choice}", "--eval_dir=none")
         trained = maskkit("train", *words)
         assert trained.code == 0, trained.err
         with (tmp_path / "runs" / choice / "metrics.csv").open(newline="", encoding="utf-8") as file:

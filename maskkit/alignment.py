@@ -10,16 +10,20 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskkit.csv_files import fault
 from maskkit.errors import PredictionError
-from maskkit.predictions import Floats, Integers, PredictionFile, Predictions, Space, softmax
+from maskkit.predictions import Floats, Integers, PredictionFile, Predictions, Space, check_ids, softmax
 from maskkit.row_store import RowStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Aligned", "Column", "align", "side_by_side"]
 
@@ -37,13 +41,13 @@ def align(first: Predictions, other: Predictions) -> Predictions:
     places = _Places(ids, other.path)
     row_of = np.argsort(places.of(other))
     places.check_complete()
-    return _taken(other, first.ids, row_of)
+    return _taken(other, first.images, row_of)
 
 
-def _taken(file: Predictions, ids: list[str], rows: Integers) -> Predictions:
+def _taken(file: Predictions, images: "pa.ChunkedArray", rows: Integers) -> Predictions:
     return replace(
         file,
-        ids=ids,
+        images=images,
         ans=file.ans[rows],
         truth=None if file.truth is None else file.truth[rows],
         people=None if file.people is None else [file.people[row] for row in rows],
@@ -138,7 +142,9 @@ def _fill(
         store.append(part.checked_values(space))
         if space == "auto" and part.space == "logit":
             found = "logit"
-    if places is not None:
+    if places is None:
+        first.check_unique()
+    else:
         places.check_complete()
         if not places.are_in_order:
             store.reorder(np.concatenate(rows))
@@ -151,24 +157,40 @@ class _FirstIds:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ids: list[str] = []
+        self._chunks: list[pa.Array] = []
         self._lines: list[Integers] = []
-        self.row_of: dict[str, int] = {}
 
     def add(self, part: Predictions) -> None:
         """Take more of its rows.
 
         Raises:
-            PredictionError: an id is empty, repeated or no text.
+            PredictionError: an id is empty, repeated in this part or no text.
         """
         part.check_ids()
-        count = len(self.ids)
-        self.row_of.update(zip(part.ids, range(count, count + len(part.ids)), strict=True))
         self.ids += part.ids
+        self._chunks += part.images.chunks
         self._lines.append(part.lines)
-        if len(self.row_of) < len(self.ids):
-            seen = {image: row for row, image in enumerate(self.ids[:count])}
-            row = next(row for row, image in enumerate(part.ids) if image in seen)
-            raise _repeated(part, row, self.lines()[seen[part.ids[row]]])
+
+    @cached_property
+    def images(self) -> "pa.ChunkedArray":
+        """The ids as texts, once all are there."""
+        import pyarrow as pa
+
+        return pa.chunked_array(self._chunks)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each id, once all are there."""
+        return {image: row for row, image in enumerate(self.ids)}
+
+    def check_unique(self) -> None:
+        """Refuse a file of which two parts hold the same id.
+
+        Raises:
+            PredictionError: the first row whose id is repeated.
+        """
+        if len(set(self.ids)) < len(self.ids):
+            check_ids(self.path, self.ids, self.lines())
 
     def lines(self) -> list[int]:
         """Return where each row stands in the file."""
@@ -192,8 +214,8 @@ class _Places:
         Raises:
             PredictionError: an id is empty, repeated or no text.
         """
-        start, self._num_seen = self._num_seen, self._num_seen + len(part.ids)
-        if part.ids == self._first.ids[start : self._num_seen]:
+        start, self._num_seen = self._num_seen, self._num_seen + len(part.images)
+        if self._first.images.slice(start, len(part.images)).equals(part.images):
             rows = np.arange(start, self._num_seen)
         else:
             self.are_in_order = False

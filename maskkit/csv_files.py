@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from maskkit.errors import PredictionError
 
-__all__ = ["CsvFile", "Start", "blocks_of", "fault", "read_start", "split_rows", "text_of"]
+__all__ = ["Block", "CsvFile", "Start", "blocks_of", "fault", "read_start", "split_rows", "text_of"]
 
 _MOST_OF_HEADER = 2**16
 _LONGEST_ROW = 2**25
@@ -113,32 +113,44 @@ def _explained(path: Path) -> Iterator[None]:
         raise PredictionError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def blocks_of(file: CsvFile, offset: int, num_bytes: int, on_read: Callable[[int], None] | None) -> Iterator[bytes]:
+class Block(NamedTuple):
+    """Whole rows of a file; `is_plain`: no cell of them is quoted, and all of it may be text."""
+
+    rows: memoryview
+    is_plain: bool
+
+
+def blocks_of(file: CsvFile, offset: int, num_bytes: int, on_read: Callable[[int], None] | None) -> Iterator[Block]:
     """Yield parts of a file from a byte on; each ends where a row does."""
-    rest = b""
+    wanted = num_bytes
     with file.opened() as stream:
-        stream.seek(offset)
-        while data := stream.read(num_bytes):
-            block = rest + data
-            end = _end_of_rows(block) if len(data) == num_bytes else len(block)
-            if not end and len(block) > _LONGEST_ROW:  # no row, but a quote that nothing closes
-                end = len(block)
-            rest = block[end:]
+        while True:
+            stream.seek(offset)  # what was read beyond the last whole row is read again, which is cheaper than a copy
+            data = stream.read(wanted)
+            is_last = len(data) < wanted
+            has_quotes = b'"' in data
+            end = len(data) if is_last else _end_of_rows(data, has_quotes=has_quotes)
+            if not end and not is_last:
+                if len(data) <= _LONGEST_ROW:
+                    wanted *= 2
+                    continue
+                end = len(data)  # no row, but a quote that nothing closes
             if end:
-                yield block[:end]
+                yield Block(memoryview(data)[:end], is_plain=not has_quotes and b"\0" not in data)
+            offset, wanted = offset + end, num_bytes
             if on_read is not None:
-                on_read(stream.tell())
-    if rest:
-        yield rest
+                on_read(offset)
+            if is_last:
+                return
 
 
-def _end_of_rows(block: bytes) -> int:
-    """Return how many bytes the whole rows of a block have; a line end between quotes ends no row."""
-    end = block.rfind(b"\n") + 1
-    num_quotes = block.count(b'"', 0, end) if b'"' in block else 0
+def _end_of_rows(data: bytes, *, has_quotes: bool) -> int:
+    """Return how many bytes the whole rows have; a line end between quotes ends no row."""
+    end = data.rfind(b"\n") + 1
+    num_quotes = data.count(b'"', 0, end) if has_quotes else 0
     while end and num_quotes % 2:
-        before = block.rfind(b"\n", 0, end - 1) + 1
-        num_quotes -= block.count(b'"', before, end)
+        before = data.rfind(b"\n", 0, end - 1) + 1
+        num_quotes -= data.count(b'"', before, end)
         end = before
     return end
 

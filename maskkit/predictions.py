@@ -12,8 +12,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,10 @@ from maskkit.files import replacing
 from maskkit.labels import NUM_CLASSES, VIEWS, View
 from maskkit.tables import Table, read_blocks, read_header, read_table
 
-__all__ = ["Floats", "Integers", "PredictionFile", "Predictions", "Space", "notice_of_run"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Floats", "Integers", "PredictionFile", "Predictions", "Space", "check_ids", "notice_of_run"]
 __all__ += ["open_predictions", "read_predictions", "softmax", "write_hard", "write_soft", "writing"]
 
 Floats = NDArray[np.float64]
@@ -48,19 +52,26 @@ _VALID = "The columns must be ImageID,ans or ImageID,ans,0,1,..,K-1 with K = 18,
 class Predictions:
     """N predictions over K classes, all or a part of a file, in the order of its rows.
 
-    `ids` [N]; `ans` int64 [N]; `truth` int64 [N] or None; `people`, names [N] or None; `values` float64 [N, K], or None
-    in a hard file; `lines` int64 [N], where each row stands in the file; `view`, what the run that the file lies in
-    learned, or None where no run is found or its classes are not the columns.
+    `images`, the ids as texts [N], and `ids`, the same as a list; `ans` int64 [N]; `truth` int64 [N] or None; `people`,
+    names [N] or None; `values` float64 [N, K], or None in a hard file; `lines` int64 [N], where each row stands in the
+    file; `view`, what the run that the file lies in learned, or None where no run is found or its classes are not the
+    columns.
     """
 
     path: Path
-    ids: list[str]
+    images: "pa.ChunkedArray"
     ans: Integers
     truth: Integers | None
     people: list[str] | None
     values: Floats | None
     lines: Integers
     view: View | None
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The ids, made when they are first asked for."""
+        ids: list[str] = self.images.to_pylist()
+        return ids
 
     @property
     def num_classes(self) -> int | None:
@@ -117,7 +128,7 @@ class Predictions:
         Raises:
             PredictionError: the first such row.
         """
-        _check_ids(str(self.path), self.ids, self.lines.tolist())
+        check_ids(self.path, self.ids, self.lines.tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +193,7 @@ def _predictions(table: Table, view: View | None) -> Predictions:
     num_classes = _num_classes(table.header)
     return Predictions(
         path=table.path,
-        ids=table.texts("ImageID"),
+        images=table.columns["ImageID"],
         ans=table.classes("ans", num_classes or NUM_CLASSES),
         truth=table.classes("truth", num_classes or NUM_CLASSES) if "truth" in table.header else None,
         people=table.names("person") if "person" in table.header else None,
@@ -208,7 +219,7 @@ def write_hard(path: Path, ids: Sequence[str], ans: NDArray[Any]) -> None:
     Raises:
         PredictionError: an id is empty, repeated or no text.
     """
-    _check_ids(f"cannot write {path}", ids, range(2, len(ids) + 2))
+    check_ids(f"cannot write {path}", ids, range(2, len(ids) + 2))
     with writing(path) as write:
         write(ids, ans)
 
@@ -225,7 +236,7 @@ def write_soft(
     """
     if (wrong := np.flatnonzero(~np.isfinite(probabilities).all(axis=1))).size:
         raise PredictionError(f"cannot write {path}: the probabilities of {ids[wrong[0]]!r} are not finite")
-    _check_ids(f"cannot write {path}", ids, range(2, len(ids) + 2))
+    check_ids(f"cannot write {path}", ids, range(2, len(ids) + 2))
     with writing(path, probabilities.shape[1], *([] if truth is None else ["truth"])) as write:
         write(ids, probabilities.argmax(axis=1), *([] if truth is None else [truth]), probabilities)
 
@@ -277,7 +288,12 @@ def _told_by_run(path: Path, part: str, name: str) -> str:
     return ""
 
 
-def _check_ids(source: str, ids: Sequence[str], lines: Sequence[int]) -> None:
+def check_ids(source: Path | str, ids: Sequence[str], lines: Sequence[int]) -> None:
+    """Refuse an id that is empty, repeated or no text; `lines` are where the rows of a source stand.
+
+    Raises:
+        PredictionError: the first such row.
+    """
     if all(ids) and not any(map(str.isspace, ids)) and len(set(ids)) == len(ids) and "".join(ids).isprintable():
         return
     line_of: dict[str, int] = {}

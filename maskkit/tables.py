@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maskkit.csv_files import CsvFile, blocks_of, fault, read_start, split_rows, text_of
+from maskkit.csv_files import Block, CsvFile, blocks_of, fault, read_start, split_rows, text_of
 from maskkit.errors import PredictionError
 
 if TYPE_CHECKING:
@@ -141,8 +141,9 @@ def read_blocks(
     line, has_rows = start.line, False
     for block, plain in _plainly_parsed(blocks_of(file, start.offset, num_bytes, on_read), start.header):
         if plain is None:
-            part = _carefully_parsed(path, block, line, start.header)
-            line += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
+            text = text_of(path, bytes(block.rows))
+            part = _carefully_parsed(path, text, line, start.header)
+            line += text.count("\n") + text.count("\r") - text.count("\r\n")
         else:
             part = Table(path, start.header, *plain, np.arange(line, line + len(plain.columns["ans"])))
             line += len(part)
@@ -160,11 +161,11 @@ class _Plain(NamedTuple):
     numbers: NDArray[np.float64] | None
 
 
-def _plainly_parsed(blocks: Iterator[bytes], header: list[str]) -> Iterator[tuple[bytes, _Plain | None]]:
+def _plainly_parsed(blocks: Iterator[Block], header: list[str]) -> Iterator[tuple[Block, _Plain | None]]:
     """Yield every block with what it holds, or None where it is not as plain as can be, or a number in it is none."""
     num_threads = min(os.cpu_count() or 1, _MOST_THREADS)
     with ThreadPoolExecutor(num_threads) as pool:
-        pending = deque[tuple[bytes, Future[_Plain | None]]]()
+        pending = deque[tuple[Block, Future[_Plain | None]]]()
         for block in blocks:
             pending.append((block, pool.submit(_parsed, block, header)))
             if len(pending) > num_threads:
@@ -174,16 +175,16 @@ def _plainly_parsed(blocks: Iterator[bytes], header: list[str]) -> Iterator[tupl
             yield block, parsed.result()
 
 
-def _parsed(block: bytes, header: list[str]) -> _Plain | None:
+def _parsed(block: Block, header: list[str]) -> _Plain | None:
     import pyarrow as pa
     import pyarrow.csv
 
-    if b'"' in block or b"\0" in block:
+    if not block.is_plain:
         return None
     try:
         table = pyarrow.csv.read_csv(
-            pa.BufferReader(block),
-            read_options=pyarrow.csv.ReadOptions(column_names=header, block_size=len(block), use_threads=False),
+            pa.BufferReader(block.rows),
+            read_options=pyarrow.csv.ReadOptions(column_names=header, block_size=len(block.rows), use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types={name: pa.float64() if name.isdigit() else _type_of(name) for name in header},
@@ -208,12 +209,12 @@ def _numbers(table: "pa.Table") -> NDArray[np.float64] | None:
     return np.asarray(batch.to_tensor().to_numpy())  # that of a column would import pandas
 
 
-def _carefully_parsed(path: Path, block: bytes, first_line: int, header: list[str]) -> Table:
-    """Return the rows of any block, of which there may be none, or raise at its first fault."""
+def _carefully_parsed(path: Path, text: str, first_line: int, header: list[str]) -> Table:
+    """Return the rows of any text, of which there may be none, or raise at its first fault."""
     import pyarrow as pa
 
     lines, rows = [], []
-    for line, cells in split_rows(path, text_of(path, block), first_line):
+    for line, cells in split_rows(path, text, first_line):
         if len(cells) != len(header):
             raise fault(path, line, f"the row has {len(cells)} cells; the header has {len(header)}")
         lines.append(line)

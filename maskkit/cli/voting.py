@@ -1,7 +1,9 @@
 """How `vote` reads its files, writes what it counted, and what it prints of their agreement."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +20,8 @@ from maskkit.readings import Reading, read_flags, read_words
 __all__ = ["run_vote"]
 
 _MUCH_MEMORY = 500e6
+
+Item = TypeVar("Item")
 
 
 def run_vote(config: VoteConfig, registry: Registry) -> None:
@@ -62,7 +66,7 @@ def _write(count: Count, config: VoteConfig, on_counted: Callable[[int, int], No
         soft = config.soft_out and stack.enter_context(writing(config.soft_out, count.num_classes))
         hard = config.out and stack.enter_context(writing(config.out))
         done = 0
-        for ids, probabilities in count.parts():
+        for ids, probabilities in _ahead(count.parts()):
             answers = probabilities.argmax(axis=1)
             if soft:
                 soft(ids, answers, probabilities)
@@ -70,6 +74,15 @@ def _write(count: Count, config: VoteConfig, on_counted: Callable[[int, int], No
                 hard(ids, answers)
             done += len(ids)
             on_counted(done, len(count.ids))
+
+
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield what an iterator does, of which the next item is made in a thread while one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 def _check_outputs(config: VoteConfig) -> None:

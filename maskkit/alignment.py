@@ -10,14 +10,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskkit.csv_files import fault
 from maskkit.errors import PredictionError
 from maskkit.predictions import Floats, Integers, PredictionFile, Predictions, Space, check_ids, softmax
 from maskkit.row_store import RowStore
@@ -36,12 +34,8 @@ def align(first: Predictions, other: Predictions) -> Predictions:
     Raises:
         PredictionError: the two do not hold the same ids.
     """
-    ids = _FirstIds(first.path)
-    ids.add(first)
-    places = _Places(ids, other.path)
-    row_of = np.argsort(places.of(other))
-    places.check_complete()
-    return _taken(other, first.images, row_of)
+    rows = _rows_in(_Ids.of([first]), _Ids.of([other]))
+    return other if rows is None else _taken(other, first.images, np.argsort(rows))
 
 
 def _taken(file: Predictions, images: "pa.ChunkedArray", rows: Integers) -> Predictions:
@@ -104,7 +98,6 @@ def side_by_side(
         PredictionError: a file is faulty or holds not what the vote needs, two hold different ids, or the folder for
             temporary files has no room.
     """
-    first = _FirstIds(columns[0].file.path)
     sizes = [column.file.num_bytes for column in columns]
     with ExitStack() as stack:
         stores, spaces = [], []
@@ -118,139 +111,86 @@ def side_by_side(
                     on_read(before + count, sum(sizes))
 
             with _naming_what_has_no_room():
-                spaces.append(_fill(store, column, first, space, on_bytes, is_first=number == 0))
+                found, space_found = _fill(store, column, space, on_bytes)
+                if number == 0:
+                    first, names = found, found.checked()
+                elif (rows := _rows_in(first, found)) is not None:
+                    store.reorder(rows)
             stores.append(store)
-        yield Aligned(first.ids, columns, stores, spaces)
+            spaces.append(space_found)
+        yield Aligned(names, columns, stores, spaces)
 
 
-def _fill(
-    store: RowStore, column: Column, first: "_FirstIds", space: Space, on_read: Callable[[int], None], *, is_first: bool
-) -> str:
-    """Put the rows of a file into a store, in the order of the first file, and return the space they are in."""
-    places = None if is_first else _Places(first, column.file.path)
-    rows: list[Integers] = []
+def _fill(store: RowStore, column: Column, space: Space, on_read: Callable[[int], None]) -> tuple["_Ids", str]:
+    """Put the rows of a file into a store, and return their ids and the space they are in."""
+    parts = []
     found: str = "hard" if column.file.num_classes is None else "prob" if space == "auto" else space
     for part in column.file.parts(on_read):
         part.check_classes(column.num_classes, column.owner)
-        if places is None:
-            first.add(part)
-        else:
-            rows.append(places.of(part))
+        parts.append(replace(part, values=None))
         if part.values is None and column.takes_answers:
             store.append(part.ans[:, None])
             continue
         store.append(part.checked_values(space))
         if space == "auto" and part.space == "logit":
             found = "logit"
-    if places is None:
-        first.check_unique()
-    else:
-        places.check_complete()
-        if not places.are_in_order:
-            store.reorder(np.concatenate(rows))
-    return found
+    return _Ids.of(parts), found
 
 
-class _FirstIds:
-    """The ids of the first file, which give the others their order."""
+@dataclass(frozen=True, eq=False)
+class _Ids:
+    """The ids of a file, texts [N], and `lines` int64 [N], where each stands in it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.ids: list[str] = []
-        self._chunks: list[pa.Array] = []
-        self._lines: list[Integers] = []
+    path: Path
+    images: "pa.ChunkedArray"
+    lines: Integers
 
-    def add(self, part: Predictions) -> None:
-        """Take more of its rows.
-
-        Raises:
-            PredictionError: an id is empty, repeated in this part or no text.
-        """
-        part.check_ids()
-        self.ids += part.ids
-        self._chunks += part.images.chunks
-        self._lines.append(part.lines)
-
-    @cached_property
-    def images(self) -> "pa.ChunkedArray":
-        """The ids as texts, once all are there."""
+    @classmethod
+    def of(cls, parts: Sequence[Predictions]) -> "_Ids":
+        """Return those of all parts of a file."""
         import pyarrow as pa
 
-        return pa.chunked_array(self._chunks)
+        images = pa.chunked_array([chunk for part in parts for chunk in part.images.chunks])
+        return cls(parts[0].path, images, np.concatenate([part.lines for part in parts]))
 
-    @cached_property
-    def row_of(self) -> dict[str, int]:
-        """The row of each id, once all are there."""
-        return {image: row for row, image in enumerate(self.ids)}
-
-    def check_unique(self) -> None:
-        """Refuse a file of which two parts hold the same id.
+    def checked(self) -> list[str]:
+        """Return the ids.
 
         Raises:
-            PredictionError: the first row whose id is repeated.
+            PredictionError: one is empty, repeated or no text.
         """
-        if len(set(self.ids)) < len(self.ids):
-            check_ids(self.path, self.ids, self.lines())
+        ids: list[str] = self.images.to_pylist()
+        check_ids(self.path, ids, self.lines)
+        return ids
 
-    def lines(self) -> list[int]:
-        """Return where each row stands in the file."""
-        lines: list[int] = np.concatenate(self._lines).tolist()
-        return lines
+    def first_of(self, rows: Integers, other: Path) -> str:
+        """Return how many rows another file lacks, and the first of them."""
+        where = f"the first is {self.images[rows[0]].as_py()!r}, line {self.lines[rows[0]]} of {self.path}"
+        return f"{len(rows)} {'is' if len(rows) == 1 else 'are'} missing in {other} ({where})"
 
 
-class _Places:
-    """Where the rows of another file belong in the order of the first one."""
+def _rows_in(first: _Ids, other: _Ids) -> Integers | None:
+    """Return the row of the first file where each row of another belongs, int64 [N]; None where their order is one.
 
-    def __init__(self, first: _FirstIds, path: Path) -> None:
-        self.are_in_order = True
-        self._first, self._path = first, path
-        self._line_of = np.zeros(len(first.ids), dtype=np.int64)  # where each id stands here, 0 while it was not seen
-        self._num_seen = 0
-        self._strangers: list[tuple[str, int]] = []
+    Raises:
+        PredictionError: an id is empty, repeated or no text, or the two hold different ids.
+    """
+    if other.images.equals(first.images):
+        return None
+    import pyarrow.compute
 
-    def of(self, part: Predictions) -> Integers:
-        """Return the row of the first file that each row of a part belongs to, int64 [N]; -1 where there is none.
-
-        Raises:
-            PredictionError: an id is empty, repeated or no text.
-        """
-        start, self._num_seen = self._num_seen, self._num_seen + len(part.images)
-        if self._first.images.slice(start, len(part.images)).equals(part.images):
-            rows = np.arange(start, self._num_seen)
-        else:
-            self.are_in_order = False
-            part.check_ids()
-            rows = np.array([self._first.row_of.get(image, -1) for image in part.ids], dtype=np.int64)
-            self._strangers += [(part.ids[row], int(part.lines[row])) for row in np.flatnonzero(rows < 0)]
-        known = np.flatnonzero(rows >= 0)
-        lines = self._line_of[rows[known]]
-        if lines.any():
-            again = np.flatnonzero(lines)[0]
-            raise _repeated(part, known[again], lines[again])
-        self._line_of[rows[known]] = part.lines[known]
+    found = pyarrow.compute.index_in(other.images, value_set=first.images).fill_null(-1)
+    rows = np.concatenate([np.from_dlpack(chunk) for chunk in found.chunks]).astype(np.int64)
+    strangers = np.flatnonzero(rows < 0)
+    times = np.bincount(rows[rows >= 0], minlength=len(first.lines))
+    if not strangers.size and (times == 1).all():
         return rows
-
-    def check_complete(self) -> None:
-        """Refuse a file that holds other ids than the first.
-
-        Raises:
-            PredictionError: says how many are missing in which file, and the first of them.
-        """
-        first = self._first
-        lines = first.lines() if (self._line_of == 0).any() else []
-        missing = [(first.ids[row], lines[row]) for row in np.flatnonzero(self._line_of == 0).tolist()]
-        faults = []
-        for lonely, holder, other in ((missing, first.path, self._path), (self._strangers, self._path, first.path)):
-            if lonely:
-                where = f"the first is {lonely[0][0]!r}, line {lonely[0][1]} of {holder}"
-                faults.append(f"{len(lonely)} {'is' if len(lonely) == 1 else 'are'} missing in {other} ({where})")
-        if faults:
-            message = f"{first.path} and {self._path} hold different ids: {'; '.join(faults)}"
-            raise PredictionError(message, hint="Predict the same info.csv with each of the runs.")
-
-
-def _repeated(part: Predictions, row: int, line: int) -> PredictionError:
-    return fault(part.path, part.lines[row], f"the ImageID {part.ids[row]!r} is already on line {line}")
+    other.checked()
+    missing = np.flatnonzero(times == 0)
+    faults = [first.first_of(missing, other.path)] if missing.size else []
+    faults += [other.first_of(strangers, first.path)] if strangers.size else []
+    message = f"{first.path} and {other.path} hold different ids: {'; '.join(faults)}"
+    raise PredictionError(message, hint="Predict the same info.csv with each of the runs.")
 
 
 @contextmanager

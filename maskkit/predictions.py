@@ -128,7 +128,7 @@ class Predictions:
         Raises:
             PredictionError: the first such row.
         """
-        check_ids(self.path, self.ids, self.lines.tolist())
+        check_ids(self.path, self.ids, self.lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,7 +288,7 @@ def _told_by_run(path: Path, part: str, name: str) -> str:
     return ""
 
 
-def check_ids(source: Path | str, ids: Sequence[str], lines: Sequence[int]) -> None:
+def check_ids(source: Path | str, ids: Sequence[str], lines: Sequence[int] | Integers) -> None:
     """Refuse an id that is empty, repeated or no text; `lines` are where the rows of a source stand.
 
     Raises:

@@ -34,7 +34,7 @@ def align(first: Predictions, other: Predictions) -> Predictions:
     Raises:
         PredictionError: the two do not hold the same ids.
     """
-    rows = _rows_in(_Ids.of([first]), _Ids.of([other]))
+    rows = _rows_in(*(_Ids(file.path, file.images, file.lines) for file in (first, other)))
     return other if rows is None else _taken(other, first.images, np.argsort(rows))
 
 
@@ -67,10 +67,19 @@ class Aligned:
     """The rows of M files in the order of the first one's ids; `spaces` [M], what each holds: prob, logit or hard."""
 
     def __init__(
-        self, ids: list[str], columns: Sequence[Column], stores: Sequence[RowStore], spaces: Sequence[str]
+        self, images: "pa.ChunkedArray", columns: Sequence[Column], stores: Sequence[RowStore], spaces: Sequence[str]
     ) -> None:
-        self.ids, self.spaces = ids, tuple(spaces)
+        self.spaces = tuple(spaces)
+        self._images = images
         self._columns, self._stores = columns, stores
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def ids(self, start: int, stop: int) -> list[str]:
+        """Return the ids of the rows `start` to `stop`."""
+        ids: list[str] = self._images.slice(start, stop - start).to_pylist()
+        return ids
 
     def probabilities(self, start: int, stop: int) -> list[Floats]:
         """Return the rows `start` to `stop` of every file, float64 [B, K] each."""
@@ -113,28 +122,29 @@ def side_by_side(
             with _naming_what_has_no_room():
                 found, space_found = _fill(store, column, space, on_bytes)
                 if number == 0:
-                    first, names = found, found.checked()
+                    first = found
+                    first.check()
                 elif (rows := _rows_in(first, found)) is not None:
                     store.reorder(rows)
             stores.append(store)
             spaces.append(space_found)
-        yield Aligned(names, columns, stores, spaces)
+        yield Aligned(first.images, columns, stores, spaces)
 
 
 def _fill(store: RowStore, column: Column, space: Space, on_read: Callable[[int], None]) -> tuple["_Ids", str]:
     """Put the rows of a file into a store, and return their ids and the space they are in."""
-    parts = []
+    parts: list[tuple[pa.ChunkedArray, Integers]] = []
     found: str = "hard" if column.file.num_classes is None else "prob" if space == "auto" else space
     for part in column.file.parts(on_read):
         part.check_classes(column.num_classes, column.owner)
-        parts.append(replace(part, values=None))
+        parts.append((part.images, part.lines))
         if part.values is None and column.takes_answers:
             store.append(part.ans[:, None])
             continue
         store.append(part.checked_values(space))
         if space == "auto" and part.space == "logit":
             found = "logit"
-    return _Ids.of(parts), found
+    return _Ids.of(column.file.path, parts), found
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,22 +156,20 @@ class _Ids:
     lines: Integers
 
     @classmethod
-    def of(cls, parts: Sequence[Predictions]) -> "_Ids":
+    def of(cls, path: Path, parts: "Sequence[tuple[pa.ChunkedArray, Integers]]") -> "_Ids":
         """Return those of all parts of a file."""
         import pyarrow as pa
 
-        images = pa.chunked_array([chunk for part in parts for chunk in part.images.chunks])
-        return cls(parts[0].path, images, np.concatenate([part.lines for part in parts]))
+        images, lines = zip(*parts, strict=True)
+        return cls(path, pa.chunked_array([chunk for part in images for chunk in part.chunks]), np.concatenate(lines))
 
-    def checked(self) -> list[str]:
-        """Return the ids.
+    def check(self) -> None:
+        """Refuse an id that is empty, repeated or no text.
 
         Raises:
-            PredictionError: one is empty, repeated or no text.
+            PredictionError: the first such row.
         """
-        ids: list[str] = self.images.to_pylist()
-        check_ids(self.path, ids, self.lines)
-        return ids
+        check_ids(self.path, self.images.to_pylist(), self.lines)
 
     def first_of(self, rows: Integers, other: Path) -> str:
         """Return how many rows another file lacks, and the first of them."""
@@ -185,7 +193,7 @@ def _rows_in(first: _Ids, other: _Ids) -> Integers | None:
     times = np.bincount(rows[rows >= 0], minlength=len(first.lines))
     if not strangers.size and (times == 1).all():
         return rows
-    other.checked()
+    other.check()
     missing = np.flatnonzero(times == 0)
     faults = [first.first_of(missing, other.path)] if missing.size else []
     faults += [other.first_of(strangers, first.path)] if strangers.size else []

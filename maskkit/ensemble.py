@@ -69,8 +69,8 @@ def vote(
         UsageError: the weights do not fit the files.
     """
     with counting(reading, rule, weights=weights, space=space, from_answers=from_answers) as count:
-        probabilities = np.concatenate([rows for _, rows in count.parts()])
-        return Result(count.ids, probabilities, count.ballots())
+        ((ids, probabilities),) = count.parts()
+        return Result(ids, probabilities, count.ballots())
 
 
 @contextmanager
@@ -108,11 +108,15 @@ def counting(
 
 
 class Count:
-    """A vote of which the files are read: `ids` [N] follow the first file, of K classes are the outcomes."""
+    """A vote on N images of which the files are read: they follow the first file, and of K classes are the outcomes."""
 
     def __init__(self, aligned: Aligned, tallies: "Sequence[_Tally]", *, rowwise: bool) -> None:
-        self.ids = aligned.ids
         self._aligned, self._tallies, self._rowwise = aligned, tallies, rowwise
+
+    @property
+    def num_images(self) -> int:
+        """The number of images N."""
+        return len(self._aligned)
 
     @property
     def num_classes(self) -> int:
@@ -122,7 +126,7 @@ class Count:
     @property
     def num_bytes(self) -> int:
         """What the probabilities of all files take together."""
-        return sum(len(tally.group.files) * tally.group.num_classes * 8 for tally in self._tallies) * len(self.ids)
+        return sum(len(tally.group.files) * tally.group.num_classes * 8 for tally in self._tallies) * self.num_images
 
     def parts(self) -> Iterator[tuple[list[str], Floats]]:
         """Yield ids [B] and probabilities float64 [B, K] of some images after the other.
@@ -131,17 +135,19 @@ class Count:
             PluginError: the rule returns anything but finite [B, K].
         """
         num_parts = -(-self.num_bytes // _PART_BYTES) if self._rowwise else 1
-        step = -(-len(self.ids) // num_parts)
-        for start in range(0, len(self.ids), step):
-            stop = min(start + step, len(self.ids))
+        step = -(-self.num_images // num_parts)
+        for start in range(0, self.num_images, step):
+            stop = min(start + step, self.num_images)
             rows = iter(self._aligned.probabilities(start, stop))
             votes = [tally.cast(np.stack([next(rows) for _ in tally.group.files])) for tally in self._tallies]
-            yield self.ids[start:stop], VIEWS["multihead"].compose(votes) if len(votes) > 1 else votes[0]
+            yield self._aligned.ids(start, stop), VIEWS["multihead"].compose(votes) if len(votes) > 1 else votes[0]
 
     def ballots(self) -> tuple[Ballot, ...]:
         """Return how the files of each group voted, once all parts have come."""
         spaces = iter(self._aligned.spaces)
-        return tuple(tally.ballot([next(spaces) for _ in tally.group.files], len(self.ids)) for tally in self._tallies)
+        return tuple(
+            tally.ballot([next(spaces) for _ in tally.group.files], self.num_images) for tally in self._tallies
+        )
 
 
 def _checked_weights(weights: Sequence[float] | None, groups: Sequence[Group]) -> list[Floats]:

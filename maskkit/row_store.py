@@ -1,6 +1,5 @@
 """Rows of numbers that wait for their turn: in memory while they are few, in a temporary file once they are many."""
 
-import os
 import tempfile
 from bisect import bisect_left, bisect_right
 from typing import IO, Any, Self
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 __all__ = ["RowStore"]
 
 _STEP_BYTES = 8 * 2**20
+_WINDOW_BYTES = 64 * 2**20
 
 
 class RowStore:
@@ -53,23 +53,22 @@ class RowStore:
 
     def reorder(self, places: NDArray[np.int64]) -> None:
         """Move each row to its place, int64 [N]."""
-        file, moved = None, np.empty((0, 0))
-        if self._file is None:
-            moved = np.empty((self._num_rows, self._width), self._type)
-        else:
-            file = tempfile.TemporaryFile()  # noqa: SIM115  it is closed with the store
-            file.truncate(self._num_rows * self._row_bytes)
-            if hasattr(os, "posix_fallocate"):  # so that a full disk shows now, as an error, and not later, as a signal
-                os.posix_fallocate(file.fileno(), 0, self._num_rows * self._row_bytes)
-            moved = np.memmap(file, self._type, shape=(self._num_rows, self._width))
+        with RowStore(self._width, self._most_bytes) as moved:
+            step = max(1, _WINDOW_BYTES // self._row_bytes)
+            for start in range(0, self._num_rows, step):
+                moved.append(self._with_places(places, start, min(start + step, self._num_rows)))
+            self._parts, self._ends = moved._parts, moved._ends
+            self._file, moved._file = moved._file, self._file  # so that the old one is closed
+
+    def _with_places(self, places: NDArray[np.int64], begin: int, end: int) -> NDArray[Any]:
+        """Return the rows whose places are `begin` to `end`, in that order."""
+        rows = np.empty((end - begin, self._width), self._type)
         step = max(1, _STEP_BYTES // self._row_bytes)
         for start in range(0, self._num_rows, step):
-            moved[places[start : start + step]] = self.take(start, start + step)
-        if self._file is None:
-            self._parts, self._ends = [moved], [self._num_rows]
-        else:
-            self._file.close()
-            self._file = file
+            chosen = places[start : start + step]
+            here = (begin <= chosen) & (chosen < end)
+            rows[chosen[here] - begin] = self.take(start, start + step)[here]
+        return rows
 
     def _of_parts(self, start: int, stop: int) -> NDArray[Any]:
         first, last = bisect_right(self._ends, start), bisect_left(self._ends, min(stop, self._num_rows))

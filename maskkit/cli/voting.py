@@ -54,7 +54,7 @@ def run_vote(config: VoteConfig, registry: Registry) -> None:
         _write(count, config, progress_of("counting", "images"))
         ballots = count.ballots()
     for ballot in ballots:
-        _print_ballot(console, ballot, len(count.ids))
+        _print_ballot(console, ballot, count.num_images)
     for path in (config.soft_out, config.out):
         if path is not None:
             console.print(f"wrote {path}", markup=False)
@@ -73,7 +73,7 @@ def _write(count: Count, config: VoteConfig, on_counted: Callable[[int, int], No
             if hard:
                 hard(ids, answers)
             done += len(ids)
-            on_counted(done, len(count.ids))
+            on_counted(done, count.num_images)
 
 
 def _ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -167,17 +167,17 @@ def test_what_a_probe_found_at_the_start_holds_to_the_end(faces: Path, tmp_path:
 
     record = tmp_path / "runs" / "exp" / "config.json"
     assert attempt(tmp_path, ("train", f"--data_dir={faces}", *SMALL, "--epochs=1", "--precision=bf16")) == 0
-    found = decided()["depthwise_in_fp32"]
+    found = decided()["depthwise_by_detours"]
     for number, other in enumerate((True, False), start=2):
         content = json.loads(record.read_text(encoding="utf-8"))
-        content["decisions"]["depthwise_in_fp32"] = other
+        content["decisions"]["depthwise_by_detours"] = other
         record.write_text(json.dumps(content), encoding="utf-8")
         resume(tmp_path, f"--epochs={number}")
-        assert decided()["depthwise_in_fp32"] is other
+        assert decided()["depthwise_by_detours"] is other
     resume(tmp_path, "--epochs=4", "--precision=fp32")
-    assert not decided()["depthwise_in_fp32"]
+    assert not decided()["depthwise_by_detours"]
     resume(tmp_path, "--epochs=5", "--precision=bf16")
-    assert decided()["depthwise_in_fp32"] is found
+    assert decided()["depthwise_by_detours"] is found
 
 
 @pytest.mark.slow

@@ -6,9 +6,10 @@ them, which anyone can run again. Nothing here knows a network by its name, so t
 In this room:
     allocator.py  the C library keeps the memory of large tensors: 1.2 times as fast at 128x96 and 1.3 times at 224x224,
                   for a tenth more of it at the peak. Off where the C library is not glibc, or the user has set it.
-    depthwise.py  depthwise convolutions that stride or are larger than 3x3 go backward in float32 where the network
-                  computes in bfloat16: 1.3 times as fast. On only where a probe finds bfloat16 slow there; config.json
-                  keeps what it found, so a resumed run does as it did.
+    depthwise.py  depthwise convolutions that stride or are wider than 3 go backward by detours where the network
+                  computes in bfloat16: @ times as fast. On only where a probe finds them faster; config.json keeps
+                  what it found, so a resumed run does as it did.
+    pooling.py    the means of squeeze-and-excitation blocks are quick both ways: @ times as fast. On every CPU.
     folding.py    in validation and prediction, batch norms are part of the convolutions before them, and weights are in
                   the format of the arithmetic: with kept memory, 2.5 times as fast at 128x96. Off for a network whose
                   logits would change.
@@ -28,6 +29,5 @@ Off unless asked for: `--compile`, since torch takes minutes to compile, after w
 on this CPU; and `--compile=graphs`, for GPUs alone. Neither has been measured on a GPU. A compiled network goes without
 the modes of depthwise.py and folding.py.
 
-What was tried and left out: the gradient of a 5x5 weight in bfloat16 by four of 3x3 gained 5 %, for a page of code;
-batches of 256 rather than 64 gain 7 % in prediction, and those above 64 nothing in training.
+What was tried and left out: batches of 256 rather than 64 gain 7 % in prediction, and those above 64 nothing in training.
 """

@@ -1,28 +1,32 @@
-"""Depthwise convolutions that go backward in float32 where bfloat16 is slow, in a network that computes in bfloat16.
+"""Depthwise convolutions that go backward by detours where bfloat16 is slow, in a network that computes in bfloat16.
 
 On x86, oneDNN has no fast backward in bfloat16 for the images of a depthwise convolution that strides, nor for weights
-above 3x3, and falls onto a plain loop: 3 to 200 times as long as float32 takes for the images, 2 to 6 times for the
-weights (two cores with AVX-512 bf16, torch 2.14). The way forward is fast, and stays as it is. It costs copies in
-float32 of the gradient and, for large weights, of the images, while one layer goes backward.
+wider than 3, and falls onto a plain loop: 3 to 200 times as long as float32 takes for the images, and 20 to 90 times as
+long for weights of 5x5 as for those of 5x3 (two cores with AVX-512 bf16, torch 2.14). So the gradient of such images
+comes in float32, and that of a wide weight three columns at a time. The way forward is fast, and stays as it is. It
+costs copies of the gradient and of the images, while one layer goes backward.
 """
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["DepthwiseInFloat32", "is_slow_in_bfloat16"]
+__all__ = ["DepthwiseByDetours", "detours_are_faster"]
 
 Numbers = int | Sequence[int]
 
+_WIDEST = 3  # columns of a weight whose gradient is fast
 
-class DepthwiseInFloat32(TorchFunctionMode):
-    """While it is entered, depthwise convolutions in bfloat16 that are slow there will go backward in float32.
+
+class DepthwiseByDetours(TorchFunctionMode):
+    """While it is entered, depthwise convolutions in bfloat16 that are slow there will go backward by detours.
 
     A part of a network that is kept out of autocast, or compiled, goes as before. Gradients of gradients are refused.
     """
@@ -59,13 +63,13 @@ def _conv2d(  # noqa: PLR0917  torch's order
     if isinstance(padding, str) or not (is_depthwise and _computes_in_bfloat16(input)):
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
     geometry = _Geometry(_pair(stride), _pair(padding), _pair(dilation), groups)
-    if max(geometry.stride) == 1 and not _is_large(weight):
+    if max(geometry.stride) == 1 and weight.shape[3] <= _WIDEST:
         return torch.conv2d(input, weight, bias, *geometry)
-    return _BackwardInFloat32.apply(input, weight, bias, geometry)  # type: ignore[no-any-return]
+    return _ByDetour.apply(input, weight, bias, geometry)  # type: ignore[no-any-return]
 
 
-class _BackwardInFloat32(torch.autograd.Function):
-    """A convolution in bfloat16 whose slow gradients come in float32; autograd gives them the formats of the inputs."""
+class _ByDetour(torch.autograd.Function):
+    """A convolution in bfloat16 whose slow gradients come by detours; autograd gives them the formats of the inputs."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry) -> Tensor:
@@ -79,63 +83,84 @@ class _BackwardInFloat32(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, weight = ctx.saved_tensors
         of_images, of_weight, of_bias, _ = ctx.needs_input_grad
-        first = second = third = None
-        if of_images:
-            dtype = torch.float32 if max(ctx.geometry.stride) > 1 else torch.bfloat16
-            unread = torch.empty_like(images, dtype=dtype)  # of the images, only their shape matters to their gradient
-            wanted = (True, False, False)
-            first, _, _ = _backward(gradient.to(dtype), unread, weight.to(dtype), ctx.geometry, wanted)
-        if of_weight or of_bias:
-            dtype = torch.float32 if _is_large(weight) else torch.bfloat16
-            wanted = (False, of_weight, of_bias)
-            _, second, third = _backward(gradient.to(dtype), images.to(dtype), weight.to(dtype), ctx.geometry, wanted)
-        return first, second, third, None
+        return (
+            _of_images(gradient, images, weight, ctx.geometry) if of_images else None,
+            _of_weight(gradient, images, weight, ctx.geometry) if of_weight else None,
+            gradient.sum(dim=(0, 2, 3)) if of_bias else None,
+            None,
+        )
 
 
-def _backward(
-    gradient: Tensor, images: Tensor, weight: Tensor, geometry: _Geometry, wanted: tuple[bool, bool, bool]
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients of the images, the weight and the bias that are wanted."""
-    found: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
+def _of_images(gradient: Tensor, images: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+    dtype = torch.float32 if max(geometry.stride) > 1 else torch.bfloat16
+    unread = torch.empty_like(images, dtype=dtype)  # of the images, only their shape matters to their gradient
+    return _backward(gradient.to(dtype), unread, weight.to(dtype), geometry, of_images=True)
+
+
+def _of_weight(gradient: Tensor, images: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+    """Return the gradient of a weight, three of its columns at a time where it is wide."""
+    width = weight.shape[3]
+    if width <= _WIDEST:
+        return _backward(gradient, images, weight, geometry, of_images=False)
+    (vertical, horizontal), (_, stride), (_, dilation) = geometry.padding, geometry.stride, geometry.dilation
+    narrow = geometry._replace(padding=(0, 0))  # a margin of its own, and small images would be slow
+    margins = (horizontal, horizontal, vertical, vertical)
+    padded = functional.pad(images, margins) if any(margins) else images
+    met = (gradient.shape[3] - 1) * stride + (_WIDEST - 1) * dilation + 1  # columns of the images, by a narrow weight
+    found = torch.empty_like(weight)
+    for start in (*range(0, width - _WIDEST, _WIDEST), width - _WIDEST):
+        columns = slice(start, start + _WIDEST)
+        part = padded[..., start * dilation : start * dilation + met]
+        found[..., columns] = _backward(gradient, part, weight[..., columns], narrow, of_images=False)
+    return found
+
+
+def _backward(gradient: Tensor, images: Tensor, weight: Tensor, geometry: _Geometry, *, of_images: bool) -> Tensor:
+    """Return the gradient of the images, or that of the weight."""
+    first, second, _ = torch.ops.aten.convolution_backward(
         gradient,
         images,
         weight,
-        bias_sizes=weight.shape[:1],
+        bias_sizes=None,
         stride=geometry.stride,
         padding=geometry.padding,
         dilation=geometry.dilation,
         transposed=False,
         output_padding=(0, 0),
         groups=geometry.groups,
-        output_mask=wanted,
+        output_mask=(of_images, not of_images, False),
     )
+    found: Tensor = first if of_images else second
     return found
 
 
 @cache
-def is_slow_in_bfloat16() -> bool:
-    """Return whether this CPU takes more than three times as long in bfloat16: a probe of some 30 milliseconds.
+def detours_are_faster() -> bool:
+    """Return whether this CPU takes less than half as long by detours: a probe of some 30 milliseconds.
 
-    Where the format falls onto the plain loop it takes 10 times as long; where it has a way of its own, less than once.
+    Where bfloat16 falls onto the plain loop, they take a tenth; where it has a way of its own, more than that.
     """
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the seconds of a thread are its own, however busy the machine is
     try:
-        return _seconds(torch.bfloat16) > 3 * _seconds(torch.float32)
+        return _seconds(_of_images, _of_weight) < 0.5 * _seconds(
+            partial(_backward, of_images=True), partial(_backward, of_images=False)
+        )
     finally:
         torch.set_num_threads(num_threads)
 
 
-def _seconds(dtype: torch.dtype) -> float:
+def _seconds(*ways: Callable[[Tensor, Tensor, Tensor, _Geometry], Tensor]) -> float:
     """Return the shortest of a few times that a small layer takes to go backward on this thread."""
-    images = torch.ones(8, 32, 16, 16, dtype=dtype).to(memory_format=torch.channels_last)
-    weight = torch.ones(32, 1, 5, 5, dtype=dtype)
+    images = torch.ones(8, 32, 16, 16, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    weight = torch.ones(32, 1, 5, 5, dtype=torch.bfloat16)
     geometry = _Geometry((2, 2), (2, 2), (1, 1), 32)
     gradient = torch.ones_like(torch.conv2d(images, weight, None, *geometry))
     times = []
     for _ in range(5):
         started = time.thread_time()
-        _backward(gradient, images, weight, geometry, (True, True, False))
+        for way in ways:
+            way(gradient, images, weight, geometry)
         times.append(time.thread_time() - started)
     return min(times)
 
@@ -144,10 +169,6 @@ def _computes_in_bfloat16(images: Tensor) -> bool:
     if torch.is_autocast_enabled("cpu"):
         return images.dtype != torch.float64 and torch.get_autocast_dtype("cpu") == torch.bfloat16
     return images.dtype == torch.bfloat16
-
-
-def _is_large(weight: Tensor) -> bool:
-    return max(weight.shape[2:]) > 3
 
 
 def _pair(numbers: Numbers) -> tuple[int, ...]:

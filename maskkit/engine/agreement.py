@@ -43,7 +43,7 @@ def plan_together(config: TrainConfig, origins: Mapping[str, str], registry: Reg
         agreed = world.told_by_first(None)
         asked = _config(agreed["values"] | {"precision": agreed["precision"]})
         plan = make_plan(asked, agreed["origins"], registry, world=world, bad_images=agreed["bad_images"])
-        precision = replace(plan.precision, depthwise_in_fp32=agreed["depthwise_in_fp32"])
+        precision = replace(plan.precision, depthwise_by_detours=agreed["depthwise_by_detours"])
         plan = replace(plan, precision=precision, cache=agreed["cache"])
     _check_same_images(plan, world)
     return plan
@@ -74,7 +74,7 @@ def _agreed(plan: Plan) -> dict[str, Any]:
         "values": as_json(plan.config),
         "origins": dict(plan.origins),
         "precision": plan.precision.name,
-        "depthwise_in_fp32": plan.precision.depthwise_in_fp32,
+        "depthwise_by_detours": plan.precision.depthwise_by_detours,
         "cache": plan.cache,
         "bad_images": dict(plan.sources.bad_images),
     }

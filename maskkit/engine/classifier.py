@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from maskkit.arithmetic.depthwise import DepthwiseInFloat32
+from maskkit.arithmetic.depthwise import DepthwiseByDetours
 from maskkit.arithmetic.folding import fold
+from maskkit.arithmetic.pooling import QuickMeans
 from maskkit.data.loader import Batch
 from maskkit.engine.device import Precision
 
@@ -54,13 +55,18 @@ class Classifier:
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return float32 logits [B, num_outputs] of pixels [B, 3, H, W] in 0..1."""
-        learns = torch.is_grad_enabled()
-        mode = DepthwiseInFloat32() if learns and self.precision.depthwise_in_fp32 else nullcontext()
-        return self._logits(pixels, mode, self.parallel if learns and self.parallel is not None else self.network)
+        if not torch.is_grad_enabled():
+            return self._logits(pixels, self.network)
+        mode = DepthwiseByDetours() if self.precision.depthwise_by_detours else nullcontext()
+        with mode:
+            return self._logits(pixels, self.parallel or self.network)
 
-    def _logits(self, pixels: Tensor, mode: AbstractContextManager[object], network: nn.Module) -> Tensor:
+    def _logits(self, pixels: Tensor, network: nn.Module) -> Tensor:
         reduced = self.precision.dtype != torch.float32
-        with torch.autocast(self.device.type, dtype=self.precision.dtype if reduced else None, enabled=reduced), mode:
+        with (
+            torch.autocast(self.device.type, dtype=self.precision.dtype if reduced else None, enabled=reduced),
+            QuickMeans(),
+        ):
             logits: Tensor = network(self.normalised(pixels))
         return logits.float()
 
@@ -84,5 +90,6 @@ class Classifier:
         return torch.cat([self._measured_logits(one, mode) for one in chain([first], pixels)])
 
     def _measured_logits(self, pixels: Tensor, mode: AbstractContextManager[object]) -> Tensor:
-        logits = self._logits(pixels, mode, self.network)
-        return (logits + self._logits(pixels.flip(3), mode, self.network)) / 2 if self.flips else logits
+        with mode:
+            logits = self._logits(pixels, self.network)
+            return (logits + self._logits(pixels.flip(3), self.network)) / 2 if self.flips else logits

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from maskkit.arithmetic.depthwise import is_slow_in_bfloat16
+from maskkit.arithmetic.depthwise import detours_are_faster
 from maskkit.errors import ProcessError, UsageError
 from maskkit.processes import Place
 
@@ -21,13 +21,13 @@ _MOST_WORKERS = 8
 class Precision:
     """A number format of the network's arithmetic, and why it was chosen.
 
-    depthwise_in_fp32: whether depthwise convolutions go backward in float32, since the format is slow there.
+    depthwise_by_detours: whether depthwise convolutions go backward by detours, since the format is slow there.
     """
 
     name: str
     dtype: torch.dtype
     reason: str
-    depthwise_in_fp32: bool = False
+    depthwise_by_detours: bool = False
 
     @property
     def needs_scaler(self) -> bool:
@@ -96,7 +96,7 @@ def for_training(precision: Precision, device: torch.device) -> Precision:
     """Return the format with what going backward on the device needs besides, which a probe of milliseconds tells."""
     if precision.name != "bf16" or device.type != "cpu":
         return precision
-    return replace(precision, depthwise_in_fp32=is_slow_in_bfloat16())
+    return replace(precision, depthwise_by_detours=detours_are_faster())
 
 
 def _fastest(device: torch.device) -> tuple[str, str]:

@@ -41,7 +41,7 @@ class Record:
     origins: dict[str, str]
     device: str
     precision: str
-    depthwise_in_fp32: bool
+    depthwise_by_detours: bool
     samples_hash: str
     num_processes: int
     components: list[tuple[str, Mapping[str, Any]]]
@@ -61,7 +61,7 @@ def write_record(run_dir: Path, plan: Plan, history: History) -> None:
         "device": str(plan.device),
         "precision": plan.precision.name,
         "precision_reason": plan.precision.reason,
-        "depthwise_in_fp32": plan.precision.depthwise_in_fp32,
+        "depthwise_by_detours": plan.precision.depthwise_by_detours,
         "num_processes": plan.world.size,
         "launch": history.launch,
         "num_threads": torch.get_num_threads(),
@@ -105,7 +105,7 @@ def read_record(run_dir: Path) -> Record:
             origins=dict(content["origins"]),
             device=decisions["device"],
             precision=decisions["precision"],
-            depthwise_in_fp32=decisions["depthwise_in_fp32"],
+            depthwise_by_detours=decisions["depthwise_by_detours"],
             samples_hash=decisions["samples_sha256"],
             num_processes=int(decisions.get("num_processes", 1)),
             components=[

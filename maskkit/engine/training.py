@@ -83,7 +83,7 @@ def go_on(
                 hint=f"Say which: --precision={stopped.record.precision} or --precision={plan.precision.name}.",
             )
         if (str(plan.device), plan.precision.name) == (stopped.record.device, stopped.record.precision):
-            kept = replace(plan.precision, depthwise_in_fp32=stopped.record.depthwise_in_fp32)
+            kept = replace(plan.precision, depthwise_by_detours=stopped.record.depthwise_by_detours)
             plan = replace(plan, precision=kept)  # today's probe could find something else
         run = Run(plan, stopped.start, stopped.history)
         run.to_the_end(run_dir, _build_reporters(plan))

@@ -1,7 +1,7 @@
 """How far gradients in bfloat16 are from exact ones: `python tests/benchmarks/gradient_rounding.py`.
 
 Each depthwise convolution of a network is taken as it stands in a training step in bfloat16, with the images and the
-gradient that reach it, and goes backward once more: in bfloat16 alone, with the slow ones in float32, and in float64.
+gradient that reach it, and goes backward once more: in bfloat16 alone, with the slow ones by detours, and in float64.
 The table tells the largest difference to float64 over all layers, as a share of the largest gradient of a tensor:
 bfloat16 itself rounds by up to 0.0039. And it tells the largest difference of a probability when batch norms are
 folded. Networks of packages that are not installed are left out.
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from maskkit.arithmetic.depthwise import DepthwiseInFloat32
+from maskkit.arithmetic.depthwise import DepthwiseByDetours
 from maskkit.arithmetic.folding import fold
 from maskkit.errors import MaskkitError
 from maskkit.plugin.discovery import discover
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=[*OWN, *TIMM], help="of maskkit, or of timm by their names")
     parser.add_argument("--size", type=int, default=64, help="pixels of a side")
     arguments = parser.parse_args()
-    table = Table("network", "depthwise", "bf16", "slow ones in fp32", "folded, fp32", "folded, bf16")
+    table = Table("network", "depthwise", "bf16", "slow ones by detours", "folded, fp32", "folded, bf16")
     registry = Registry(discover())
     for name in arguments.models:
         try:
@@ -106,7 +106,7 @@ def gradients(network: nn.Module, pixels: Tensor) -> Iterator[str]:
     torch.autograd.backward(functional.cross_entropy(logits.float(), torch.arange(BATCH_SIZE)))
     yield str(len(watching.seen))
     exact = [backward(torch.float64, *one) for one in watching.seen]
-    for mode in (nullcontext, DepthwiseInFloat32):
+    for mode in (nullcontext, DepthwiseByDetours):
         with mode():
             found = [backward(torch.bfloat16, *one) for one in watching.seen]
         yield f"{max((distance(*pair) for pair in zip(found, exact, strict=True)), default=0):.4f}"

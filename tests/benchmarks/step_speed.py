@@ -10,7 +10,8 @@ original: what every team wrote: float32, contiguous tensors, the package's own 
 torchvision, timm: their networks as timm's training script recommends: bfloat16 where the CPU has it, channels_last,
     fused Adam, two workers; left out where they have no such network, and timm where it is not installed.
 plain: maskkit's step on one batch that is always there, without what maskkit/arithmetic tells of.
-depthwise: with depthwise convolutions that go backward in float32.
+depthwise: with depthwise convolutions that go backward by detours.
+means: with quick means of whole images too.
 bare: with memory that is kept too, and batch norms folded for predictions: the limit.
 maskkit: the installed command from its second epoch on; of predictions what the command does from decoding to logits,
     and of validation the same with images that are kept.

@@ -29,5 +29,6 @@ Off unless asked for: `--compile`, since torch takes minutes to compile, after w
 on this CPU; and `--compile=graphs`, for GPUs alone. Neither has been measured on a GPU. A compiled network goes without
 the modes of depthwise.py and folding.py.
 
-What was tried and left out: batches of 256 rather than 64 gain 7 % in prediction, and those above 64 nothing in training.
+What was tried and left out: batches of 256 rather than 64 gain 7 % in prediction, and those above 64 nothing in
+training.
 """

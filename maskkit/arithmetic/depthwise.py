@@ -4,7 +4,7 @@ On x86, oneDNN has no fast backward in bfloat16 for the images of a depthwise co
 wider than 3, and falls onto a plain loop: 3 to 200 times as long as float32 takes for the images, and 20 to 90 times as
 long for weights of 5x5 as for those of 5x3 (two cores with AVX-512 bf16, torch 2.14). So the gradient of such images
 comes in float32, and that of a wide weight three columns at a time. The way forward is fast, and stays as it is. It
-costs copies of the gradient and of the images, while one layer goes backward.
+costs a copy of the images with a margin, while a layer with such a weight goes backward.
 """
 
 import time
@@ -23,6 +23,7 @@ __all__ = ["DepthwiseByDetours", "detours_are_faster"]
 Numbers = int | Sequence[int]
 
 _WIDEST = 3  # columns of a weight whose gradient is fast
+_CACHE_BYTES = 16 * 2**20
 
 
 class DepthwiseByDetours(TorchFunctionMode):
@@ -92,9 +93,16 @@ class _ByDetour(torch.autograd.Function):
 
 
 def _of_images(gradient: Tensor, images: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
-    dtype = torch.float32 if max(geometry.stride) > 1 else torch.bfloat16
-    unread = torch.empty_like(images, dtype=dtype)  # of the images, only their shape matters to their gradient
-    return _backward(gradient.to(dtype), unread, weight.to(dtype), geometry, of_images=True)
+    """Return the gradient of images, a few at a time where it comes in float32, so that a cache holds it meanwhile."""
+    found = torch.empty_like(images)  # of the images, only their shape matters to their gradient
+    if max(geometry.stride) == 1:
+        return _backward(gradient, found, weight, geometry, of_images=True)
+    weight = weight.float()
+    num_images = max(1, _CACHE_BYTES // (4 * images[0].numel()))
+    for part, given in zip(*(torch.split(tensor, num_images) for tensor in (found, gradient)), strict=True):
+        unread = torch.empty_like(part, dtype=torch.float32)
+        part.copy_(_backward(given.float(), unread, weight, geometry, of_images=True))
+    return found
 
 
 def _of_weight(gradient: Tensor, images: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:

@@ -1,8 +1,8 @@
 """Letting the C library keep the memory of large tensors, so that the next step finds it as the last one left it.
 
 glibc takes every large block from the kernel and gives it back when its tensor dies, so on a CPU each operation waits
-for the kernel to hand out and clear the same pages again. Kept, EfficientNet-b0 trained 1.2 times as fast at 128x96 and
-1.3 times at 224x224, for 8 to 9 % more memory at its peak; on two cores, `bare` against `depthwise` in
+for the kernel to hand out and clear the same pages again. Kept, EfficientNet-b0 trained 1.3 times as fast at 128x96 and
+1.2 times at 224x224, for 6 to 8 % more memory at its peak; on two cores, `bare` against `means` in
 tests/benchmarks/step_speed.py. What is kept is given back when the process ends. mallopt(3) tells of the three
 parameters.
 """

@@ -9,8 +9,8 @@ In this room:
     depthwise.py  depthwise convolutions that stride or are wider than 3 go backward by detours where the network
                   computes in bfloat16: 1.6 times as fast at 128x96, 1.5 times at 224x224. On only where a probe finds
                   them faster; config.json keeps what it found, so a resumed run does as it did.
-    pooling.py    the means of squeeze-and-excitation blocks are quick both ways: 1.05 times as fast at 128x96, 1.14 times
-                  at 224x224. On every CPU, since it costs nothing.
+    pooling.py    the means of squeeze-and-excitation blocks are quick both ways: 1.05 times as fast at 128x96, and 1.14
+                  times at 224x224. On every CPU, since it costs nothing.
     folding.py    in validation and prediction, batch norms are part of the convolutions before them, and weights are in
                   the format of the arithmetic: with kept memory, 2.5 times as fast at 128x96. Off for a network whose
                   logits would change.
@@ -28,7 +28,7 @@ Where they belong:
 
 Off unless asked for: `--compile`, since torch takes minutes to compile, after which BaseModel trained 0.8 times as fast
 on this CPU; and `--compile=graphs`, for GPUs alone. Neither has been measured on a GPU. A compiled network goes without
-the modes of depthwise.py and folding.py.
+what depthwise.py and folding.py do.
 
 What was tried and left out: batches of 256 rather than 64 gain 7 % in prediction, and those above 64 nothing in
 training.

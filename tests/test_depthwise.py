@@ -97,8 +97,9 @@ def test_gradients_are_those_of_a_convolution_in_float64(  # noqa: PLR0917  draw
     assert [tensor.dtype for tensor in found] == [torch.float32] * len(inputs)
     is_applied = not isinstance(padding, str) and (kernel[1] > 3 or stride != 1)
     assert number_by_detours(result) == is_applied
-    for ours, theirs in zip(found, wanted, strict=True):
-        assert (ours - theirs).abs().max() < 0.01 * (float(theirs.abs().max()) + 0.1)
+    bounds = (0.01, 2**-8 if is_applied else 0.01, 0.01)[: len(inputs)]  # bfloat16 keeps eight bits of a number
+    for ours, theirs, bound in zip(found, wanted, bounds, strict=True):
+        assert (ours - theirs).abs().max() < bound * (float(theirs.abs().max()) + 0.1)
 
 
 def test_other_convolutions_are_left_alone() -> None:
@@ -143,7 +144,7 @@ def test_a_network_that_learns_goes_backward_so_when_it_was_decided(by_detours: 
 
 
 def is_slow(module: nn.Conv2d) -> bool:
-    return module.groups > 1 and (module.kernel_size[0] > 3 or module.stride[0] > 1)
+    return module.groups > 1 and (module.kernel_size[1] > 3 or module.stride[0] > 1)
 
 
 def test_gradients_of_a_network_are_no_farther_from_float32_than_those_of_bfloat16_alone() -> None:

@@ -14,6 +14,7 @@ In this room:
     folding.py    in validation and prediction, batch norms are part of the convolutions before them, and weights are in
                   the format of the arithmetic: with kept memory, 2.5 times as fast at 128x96. Off for a network whose
                   logits would change.
+    replacing.py  the mode by which the last three reach every network.
 
 Where they belong:
     engine/device.py        bfloat16 wherever the CPU or the GPU multiplies in it.

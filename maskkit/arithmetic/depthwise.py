@@ -8,7 +8,7 @@ costs a copy of the images with a margin, while a layer with such a weight goes 
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+
+from maskkit.arithmetic.replacing import Replacing
 
 __all__ = ["DepthwiseByDetours", "detours_are_faster"]
 
@@ -26,20 +27,14 @@ _WIDEST = 3  # columns of a weight whose gradient is fast
 _CACHE_BYTES = 16 * 2**20
 
 
-class DepthwiseByDetours(TorchFunctionMode):
+class DepthwiseByDetours(Replacing):
     """While it is entered, depthwise convolutions in bfloat16 that are slow there will go backward by detours.
 
     A part of a network that is kept out of autocast, or compiled, goes as before. Gradients of gradients are refused.
     """
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return (_conv2d if func is torch.conv2d else func)(*args, **(kwargs or {}))
+    def __init__(self) -> None:
+        super().__init__({torch.conv2d: _conv2d})
 
 
 class _Geometry(NamedTuple):

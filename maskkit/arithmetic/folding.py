@@ -17,16 +17,18 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.overrides import TorchFunctionMode
 
+from maskkit.arithmetic.replacing import Replacing
+
 __all__ = ["Folded", "fold"]
 
 _TOLERANCE = 1e-4
 
 
-class Folded(TorchFunctionMode):
+class Folded(Replacing):
     """While it is entered, a network in evaluation mode computes with what was folded."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({torch.conv2d: self._convolve, functional.batch_norm: self._normalise})
         # By the identity of the network's own tensors, which are held here so that it stays theirs.
         self._weights: dict[int, tuple[Tensor, Tensor, Tensor | None]] = {}
         self._means: dict[int, Tensor] = {}
@@ -41,19 +43,6 @@ class Folded(TorchFunctionMode):
             self._means[id(norm.mean)] = norm.mean
         held = (convolution.weight, weight.to(dtype), None if bias is None else bias.to(dtype))
         self._weights[id(convolution.weight)] = held
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        if func is torch.conv2d:
-            return self._convolve(*args, **(kwargs or {}))
-        if func is functional.batch_norm:
-            return self._normalise(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
 
     def _convolve(
         self,

@@ -7,32 +7,23 @@ all pixels, by strides of 0. Both together were an eighth of a step of Efficient
 AVX-512 bf16, torch 2.14). It costs nothing; other devices and other orders of memory go as before.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+
+from maskkit.arithmetic.replacing import Replacing
 
 __all__ = ["QuickMeans"]
 
 
-class QuickMeans(TorchFunctionMode):
+class QuickMeans(Replacing):
     """While it is entered, the mean over all pixels of images in channels_last on a CPU is taken so."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        if func is functional.adaptive_avg_pool2d:
-            return _pool(*args, **(kwargs or {}))
-        if func in {torch.mean, Tensor.mean} and (len(args) > 1 or "dim" in (kwargs or {})):
-            return _mean(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+    def __init__(self) -> None:
+        super().__init__({functional.adaptive_avg_pool2d: _pool, torch.mean: _mean, Tensor.mean: _mean})
 
 
 def _pool(input: Tensor, output_size: Any) -> Any:  # noqa: A002  torch's own name
@@ -42,12 +33,18 @@ def _pool(input: Tensor, output_size: Any) -> Any:  # noqa: A002  torch's own na
     return functional.adaptive_avg_pool2d(input, output_size)
 
 
-def _mean(input: Tensor, dim: Any, keepdim: bool = False, **named: Any) -> Any:  # noqa: A002, FBT001, FBT002  torch's
+def _mean(input: Tensor, *args: Any, **named: Any) -> Any:  # noqa: A002  torch's own name
+    dim, keepdim, others = _asked(*args, **named)
     takes_all_pixels = isinstance(dim, Sequence) and sorted(one % 4 for one in dim) == [2, 3]
-    if takes_all_pixels and not named and _is_fitting(input):
+    if takes_all_pixels and not others and _is_fitting(input):
         mean = _Mean.apply(input)
         return mean if keepdim else mean.flatten(1)
-    return torch.mean(input, dim, keepdim, **named)
+    return torch.mean(input, *args, **named)
+
+
+def _asked(dim: Any = None, keepdim: Any = None, **others: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Return the arguments of a mean by their names."""
+    return dim, keepdim, others
 
 
 class _Mean(torch.autograd.Function):
